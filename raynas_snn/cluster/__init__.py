@@ -1,0 +1,14 @@
+"""Sweeps on Ray: Tune starts the trials, Train trains each of them. The only package that imports ray."""
+
+import os
+
+# Ray reads these when it is imported: no telemetry, no output and no log files beside our own.
+os.environ.update(
+    {
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "RAY_DEDUP_LOGS": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    }
+)

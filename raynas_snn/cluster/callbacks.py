@@ -1,0 +1,88 @@
+"""Follows the trials that Tune runs: books how they end, tells the display."""
+
+from pathlib import Path
+from typing import Any
+
+from ray.tune import Callback
+
+from raynas_snn.cluster.display import Display
+from raynas_snn.cluster.ledger import Ledger
+from raynas_snn.cluster.progress import SweepProgress, TrialProgress
+from raynas_snn.cluster.trainable import recipe_of
+from raynas_snn.config.schema import TrialConfig
+from raynas_snn.results.files import write_json, write_text
+
+
+class Bookkeeper(Callback):
+    """Turns Tune's events into records. What a trial achieved is read from its folder, not from Tune."""
+
+    def __init__(self, ledger: Ledger, progress: SweepProgress, display: Display) -> None:
+        self._ledger = ledger
+        self._progress = progress
+        self._display = display
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its callbacks; nobody reads that back, so there is nothing in it."""
+        return {}
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Shows the trial, and saves its configuration in its folder."""
+        config = _config_of(trial)
+        write_json(self._ledger.run.trial(config.uid).create().config, config.model_dump())
+        running = TrialProgress(config, recipe_of(config.trial).total_epochs(config))
+        self._progress.running[config.uid] = running
+        self._display.started(running)
+
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[Any],
+        trial: Any,
+        result: dict[str, Any],
+        **info: Any,
+    ) -> None:
+        """Shows an epoch."""
+        running = self._progress.running.get(_config_of(trial).uid)
+        if running is not None and "epoch" in result and "phase" in result:
+            running.update(result)
+            self._display.epoch(running)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Books a trial that ended by itself, or that a scheduler stopped before it wrote a result."""
+        config = _config_of(trial)
+        result = self._ledger.run.trial(config.uid).read_result()
+        if result is not None:
+            record = self._ledger.finish(config, result)
+        else:
+            row = self._progress.running[config.uid].row
+            metrics = {key: float(row[key]) for key in ("accuracy", "spikes") if key in row}
+            record = self._ledger.book(config, "early_stopped", int(row.get("epoch", 0)), metrics)
+        self._end(record)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Books a trial that failed for good, with the last line of what went wrong."""
+        config = _config_of(trial)
+        folder = self._ledger.run.trial(config.uid)
+        if not folder.error.is_file():  # the worker died without a word
+            write_text(folder.error, _tune_error(trial))
+        row = self._progress.running[config.uid].row
+        self._end(self._ledger.book(config, "failed", int(row.get("epoch", 0)), {}, _reason(folder.error)))
+
+    def _end(self, record: Any) -> None:
+        self._progress.end(record)
+        self._display.ended(record)
+
+
+def _config_of(trial: Any) -> TrialConfig:
+    return TrialConfig.model_validate_json(trial.config["trial"])
+
+
+def _tune_error(trial: Any) -> str:
+    path = trial.error_file
+    return Path(path).read_text() if path else "the trial's process died without a message\n"
+
+
+def _reason(path: Path) -> str:
+    """The last line that is not indented: a traceback's exception."""
+    lines = [line for line in path.read_text().splitlines() if line.strip() and not line.startswith(" ")]
+    return f"{lines[-1] if lines else 'unknown error'} (details: {path})"

@@ -1,0 +1,154 @@
+"""How a sweep looks while it runs: a live table on a terminal, few plain lines everywhere else."""
+
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from raynas_snn.cluster.progress import SweepProgress, TrialProgress
+from raynas_snn.config.schema import TrialConfig
+from raynas_snn.results.records import TrialRecord
+from raynas_snn.results.screen import duration, make_table, percent, scalar, short_names, short_number
+
+QUIET_SECONDS = 30.0  # off a terminal, a trial speaks at most so often between its phases
+
+
+class Display(Protocol):
+    """Shows what happens."""
+
+    def __enter__(self) -> "Display": ...
+
+    def __exit__(self, *details: object) -> None: ...
+
+    def started(self, trial: TrialProgress) -> None:
+        """A trial began or goes on."""
+
+    def epoch(self, trial: TrialProgress) -> None:
+        """A trial finished an epoch."""
+
+    def ended(self, record: TrialRecord) -> None:
+        """A trial finished or failed."""
+
+
+def display_for(progress: SweepProgress, console: Console) -> Display:
+    """The live table if somebody watches, else lines."""
+    return LiveDisplay(progress, console) if console.is_terminal else LineDisplay(progress, console)
+
+
+class LiveDisplay:
+    """A table of the running trials below a line for each that ended."""
+
+    def __init__(self, progress: SweepProgress, console: Console) -> None:
+        self._progress = progress
+        self._live = Live(get_renderable=self._render, console=console, refresh_per_second=2, transient=True)
+
+    def __enter__(self) -> "LiveDisplay":
+        self._live.start()
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._live.stop()
+
+    def started(self, trial: TrialProgress) -> None:
+        """The table shows it at its next refresh."""
+
+    def epoch(self, trial: TrialProgress) -> None:
+        """Likewise."""
+
+    def ended(self, record: TrialRecord) -> None:
+        """Leaves a line above the table."""
+        self._live.console.print(Text(end_line(record)))
+
+    def _render(self) -> Group:
+        numbers = ("epoch", "accuracy", "spikes", "time left")
+        table = make_table(("trial", "outer choices", "phase", *numbers), numbers)
+        for trial in list(self._progress.running.values()):
+            table.add_row(
+                trial.trial.uid,
+                outer_label(trial.trial),
+                trial.phase,
+                f"{trial.epoch}/{trial.total_epochs}",
+                _accuracy(trial.row),
+                _spikes(trial.row),
+                _time(trial.seconds_left),
+            )
+        return Group(table, Text(summary_line(self._progress), style="dim"))
+
+
+class LineDisplay:
+    """One line when a trial starts, enters a phase or ends, and now and then in between."""
+
+    def __init__(self, progress: SweepProgress, console: Console) -> None:
+        self._progress = progress
+        self._console = console
+        self._spoken: dict[str, tuple[str, float]] = {}
+
+    def __enter__(self) -> "LineDisplay":
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        return
+
+    def started(self, trial: TrialProgress) -> None:
+        """Names the trial and its choices."""
+        self._spoken[trial.trial.uid] = ("", time.monotonic())
+        self._print(f"{trial.trial.uid}  started   {outer_label(trial.trial)}")
+
+    def epoch(self, trial: TrialProgress) -> None:
+        """Says where it stands, if it has not for a while."""
+        phase = str(trial.row["phase"])
+        spoken_phase, spoken_at = self._spoken.get(trial.trial.uid, ("", 0.0))
+        if phase == spoken_phase and time.monotonic() - spoken_at < QUIET_SECONDS:
+            return
+        self._spoken[trial.trial.uid] = (phase, time.monotonic())
+        self._print(
+            f"{trial.trial.uid}  {trial.phase:<14}  accuracy {_accuracy(trial.row)}, "
+            f"{_spikes(trial.row)} spikes, {_time(trial.seconds_left)} left"
+        )
+
+    def ended(self, record: TrialRecord) -> None:
+        """Says how it ended and how far the sweep is."""
+        self._print(end_line(record))
+        self._print(summary_line(self._progress))
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def end_line(record: TrialRecord) -> str:
+    """``p0001-s0  finished  accuracy 98.31 %, 12,345 spikes, 1 min 05 s``."""
+    if record.end_reason == "failed":
+        return f"{record.uid}  FAILED    {record.error}"
+    metrics = record.metrics
+    return (
+        f"{record.uid}  {record.end_reason.replace('_', ' ')}  accuracy {_accuracy(metrics)}, "
+        f"{_spikes(metrics)} spikes, {duration(record.seconds)}"
+    )
+
+
+def summary_line(progress: SweepProgress) -> str:
+    """``4 of 6 trials ended, 2 running, about 1 min 10 s left``."""
+    failed = f" ({progress.num_failed} failed)" if progress.num_failed else ""
+    left = f", about {duration(progress.seconds_left)} left" if progress.seconds_left else ""
+    return f"{progress.num_ended} of {progress.num_trials} trials ended{failed}, {len(progress.running)} running{left}"
+
+
+def outer_label(trial: TrialConfig) -> str:
+    """The outer choices in short: ``attention=ct num_steps=2 seed=0``."""
+    names = short_names(list(trial.outer))
+    return " ".join([*(f"{names[path]}={scalar(value)}" for path, value in trial.outer.items()), f"seed={trial.seed}"])
+
+
+def _accuracy(numbers: Mapping[str, Any]) -> str:
+    return f"{percent(numbers['accuracy'])} %" if "accuracy" in numbers else "-"
+
+
+def _spikes(numbers: Mapping[str, Any]) -> str:
+    return short_number(numbers["spikes"]) if "spikes" in numbers else "-"
+
+
+def _time(seconds: float | None) -> str:
+    return "-" if seconds is None else duration(seconds)

@@ -1,0 +1,89 @@
+"""What is known of the trials under way, and how long they will take. Draws nothing."""
+
+import time
+from dataclasses import dataclass, field
+
+from raynas_snn.config.schema import TrialConfig
+from raynas_snn.results.records import TrialRecord
+from raynas_snn.trial import EpochRow
+
+
+@dataclass
+class TrialProgress:
+    """One running trial.
+
+    Attributes:
+        trial: Its configuration.
+        total_epochs: Of all phases.
+        row: Its latest report, empty before the first.
+    """
+
+    trial: TrialConfig
+    total_epochs: int
+    row: EpochRow = field(default_factory=dict)
+    _first: tuple[float, int] | None = None  # time and number of the first epoch seen by this driver
+
+    def update(self, row: EpochRow) -> None:
+        """Takes in a report."""
+        self.row = row
+        if self._first is None:
+            self._first = (time.monotonic(), int(row["epoch"]))
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done, over all phases."""
+        return int(self.row.get("epoch", 0))
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimate from the epochs seen so far; None before the second."""
+        if self._first is None or self.epoch <= self._first[1]:
+            return None
+        since, first_epoch = self._first
+        return (time.monotonic() - since) / (self.epoch - first_epoch) * (self.total_epochs - self.epoch)
+
+    @property
+    def phase(self) -> str:
+        """``search 2/4``, or that it is starting."""
+        if not self.row:
+            return "starting"
+        if "phase_epoch" in self.row:
+            return f"{self.row['phase']} {self.row['phase_epoch']}/{self.row['phase_epochs']}"
+        return f"{self.row['phase']} {self.epoch}/{self.total_epochs}"
+
+
+@dataclass
+class SweepProgress:
+    """The whole sweep.
+
+    Attributes:
+        num_trials: Trials of the sweep.
+        concurrency: How many run side by side.
+        num_ended: Ended so far, in earlier starts too.
+        num_failed: Of those, failed.
+        running: Trials under way by uid.
+        records: Trials that ended since this start.
+    """
+
+    num_trials: int
+    concurrency: int
+    num_ended: int = 0
+    num_failed: int = 0
+    running: dict[str, TrialProgress] = field(default_factory=dict)
+    records: list[TrialRecord] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
+
+    def end(self, record: TrialRecord) -> None:
+        """Moves a trial from the running to the ended."""
+        self.running.pop(record.uid, None)
+        self.records.append(record)
+        self.num_ended += 1
+        self.num_failed += record.end_reason == "failed"
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimate from the trials that ended since this start; None before the first."""
+        if not self.records:
+            return None
+        per_trial = (time.monotonic() - self.started) / len(self.records)
+        return per_trial * (self.num_trials - self.num_ended)

@@ -1,0 +1,142 @@
+"""One trial on Ray: a Tune function that trains with Ray Train.
+
+The trial's folder in the run directory is the only thing that survives: it holds the checkpoint, the curve and the
+result. Every process here may die at any moment and be started again with the same arguments.
+"""
+
+import socket
+import traceback
+from pathlib import Path
+from typing import Any, cast
+
+from ray import train, tune
+
+from raynas_snn.config.schema import TrialConfig
+from raynas_snn.errors import UserError
+from raynas_snn.registry import resolve
+from raynas_snn.results.cells import draw_cells
+from raynas_snn.results.files import read_json, write_json, write_text
+from raynas_snn.results.run_dir import RunDir
+from raynas_snn.results.trial_dir import TrialDir
+from raynas_snn.trial import EpochRow, TrialContext, TrialFailure, TrialRecipe
+
+
+def run_trial(config: dict[str, Any]) -> None:
+    """What Tune starts: a process that does no work itself but runs the trial's workers.
+
+    Args:
+        config: ``trial`` (a `TrialConfig` as JSON), ``run_dir``, ``scratch`` (for Ray's own files), ``max_failures``.
+    """
+    trial = TrialConfig.model_validate_json(config["trial"])
+    if not recipe_of(trial.trial).uses_workers:
+        _run_recipe(trial, config["run_dir"], tune.report, device="cpu", rank=0)
+        return
+    from ray.train.torch import TorchTrainer
+    from ray.tune.integration.ray_train import TuneReportCallback
+
+    resources = trial.resources
+    bundle = {"CPU": float(resources.cpus_per_worker)}
+    if resources.gpus_per_worker > 0:
+        bundle["GPU"] = float(resources.gpus_per_worker)
+    TorchTrainer(
+        run_worker,
+        train_loop_config=config,
+        scaling_config=train.ScalingConfig(
+            num_workers=resources.num_workers,
+            use_gpu=resources.gpus_per_worker > 0,
+            resources_per_worker=bundle,
+        ),
+        run_config=train.RunConfig(
+            name=trial.uid,
+            storage_path=config["scratch"],
+            callbacks=cast(Any, [TuneReportCallback()]),
+            failure_config=train.FailureConfig(max_failures=config["max_failures"]),
+        ),
+    ).fit()
+
+
+def run_worker(config: dict[str, Any]) -> None:
+    """What Ray Train starts on every worker of a trial."""
+    from ray.train.torch import get_device
+
+    from raynas_snn.training.distributed import World, limit_threads
+
+    trial = TrialConfig.model_validate_json(config["trial"])
+    limit_threads(trial.resources.cpus_per_worker)
+    _run_recipe(trial, config["run_dir"], train.report, str(get_device()), World.current().rank)
+
+
+def recipe_of(name: str) -> TrialRecipe:
+    """The registered kind of trial."""
+    recipe = resolve("trials", name)
+    if not isinstance(recipe, TrialRecipe):
+        raise UserError(f"trial: {name!r} is not a TrialRecipe")
+    return recipe
+
+
+def _run_recipe(trial: TrialConfig, run_dir: str, report: Any, device: str, rank: int) -> None:
+    """Runs a recipe with the trial's folder around it; worker 0 writes the files."""
+    run_path = Path(run_dir)
+    if not run_path.is_dir():
+        raise FileNotFoundError(
+            f"{run_dir} does not exist on {socket.gethostname()}: on several machines --run-dir must be on a "
+            "file system that all of them share"
+        )
+    run = RunDir(run_path)
+    folder = run.trial(trial.uid).create()
+    writer = _Writer(folder, run.tb / trial.uid) if rank == 0 else None
+    epochs = 0
+
+    def on_epoch(row: EpochRow) -> None:
+        nonlocal epochs
+        epochs = int(row["epoch"])
+        if writer is not None:
+            writer.epoch(row)
+        report({key: value for key, value in row.items() if value != ""})
+
+    try:
+        metrics = recipe_of(trial.trial).run(trial, TrialContext(folder.path, on_epoch, device))
+        result: dict[str, Any] = {"epochs": epochs, "metrics": metrics}
+    except (UserError, TrialFailure) as error:  # the same would happen again: no further attempt
+        result = {"epochs": epochs, "error": " ".join(str(error).split())}
+    except Exception as error:
+        if writer is not None:  # the last line is what records and screens show
+            summary = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            write_text(folder.error, f"{traceback.format_exc()}\n{summary}\n")
+        raise
+    finally:
+        if writer is not None:
+            writer.close()
+    if writer is not None:
+        genotype = read_json(folder.genotype)
+        if genotype is not None:
+            write_text(folder.cells, draw_cells(genotype))
+        write_json(folder.result, result)  # the trial's last act
+
+
+class _Writer:
+    """What the first worker of a trial writes as it goes: the curve and TensorBoard events."""
+
+    def __init__(self, folder: TrialDir, events: Path) -> None:
+        from tensorboardX import SummaryWriter
+
+        self._folder = folder
+        rows = folder.read_curve()
+        self._last_epoch = int(str(rows[-1]["epoch"])) if rows else 0
+        self._events = SummaryWriter(str(events), flush_secs=30, write_to_disk=True)
+
+    def epoch(self, row: EpochRow) -> None:
+        """Adds an epoch; one that an earlier attempt has written is left alone."""
+        epoch = int(row["epoch"])
+        if epoch <= self._last_epoch:
+            return
+        self._last_epoch = epoch
+        self._folder.append_curve(dict(row))
+        for key, value in row.items():
+            if isinstance(value, int | float) and key != "epoch":
+                self._events.add_scalar(f"{row['phase']}/{key}", value, epoch)
+        self._events.flush()
+
+    def close(self) -> None:
+        """Closes the event file."""
+        self._events.close()

@@ -1,0 +1,105 @@
+"""What pydantic finds wrong, in words: the value, what would be right, and the nearest right word."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from raynas_snn.config.layers import FieldPath, Problem
+from raynas_snn.config.yaml_text import show
+from raynas_snn.suggest import did_you_mean
+
+_NOUNS = {
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "string": "text",
+    "null": "null",
+}
+
+
+def explain(error: ValidationError, model: type[BaseModel], values: Mapping[str, Any]) -> list[Problem]:
+    """Returns one problem per field that is wrong.
+
+    Args:
+        error: What validating ``values`` against ``model`` raised.
+        model: The model.
+        values: The values that were validated.
+    """
+    problems: dict[FieldPath, str] = {}  # pydantic reports every member of a union; the first stands for all
+    for details in error.errors(include_url=False):
+        owner, path = _locate(model, details["loc"])
+        if path not in problems:
+            problems[path] = _explain_field(owner, path[-1], _value_at(values, path), dict(details))
+    return [Problem(path, text) for path, text in problems.items()]
+
+
+def _explain_field(owner: type[BaseModel], field: str, value: Any, details: dict[str, Any]) -> str:
+    if details["type"] == "extra_forbidden":
+        known = list(owner.model_fields)
+        return f"unknown key{did_you_mean(field, known) or '; known: ' + ', '.join(known)}"
+    if details["type"] == "missing":
+        return "is missing"
+    if details["type"] == "value_error":
+        return f"{show(value)} is not allowed: {details['ctx']['error']}"
+    schema = owner.model_json_schema()["properties"][field]
+    word = details["input"]
+    hint = did_you_mean(word, _words(schema)) if isinstance(word, str) else ""
+    return f"{show(value)} is not allowed: must be {_describe(schema)}{hint}"
+
+
+def _locate(model: type[BaseModel], location: tuple[int | str, ...]) -> tuple[type[BaseModel], FieldPath]:
+    """The model that owns the field at a location, and the field's path.
+
+    A location goes on where the field ends: into members of unions and keys of dicts.
+    """
+    path: list[str] = []
+    for part in map(str, location):
+        path.append(part)
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            break
+        model = annotation
+    return model, tuple(path)
+
+
+def _value_at(values: Mapping[str, Any], path: FieldPath) -> Any:
+    value: Any = values
+    for key in path:
+        value = value.get(key)
+    return value
+
+
+def _describe(schema: Mapping[str, Any]) -> str:
+    """A field's JSON schema in words: ``a whole number between 1 and 64 or null``."""
+    if "anyOf" in schema:
+        return " or ".join(_describe(member) for member in schema["anyOf"])
+    if "propertyNames" in schema:
+        keys, values = schema["propertyNames"], schema["additionalProperties"]
+        return f"a non-empty mapping of {_describe(keys)} to {_describe(values)}"
+    if words := _words(schema):
+        return " or ".join(show(word) for word in words)
+    return _NOUNS[schema["type"]] + _describe_bounds(schema)
+
+
+def _describe_bounds(schema: Mapping[str, Any]) -> str:
+    if "minimum" in schema and "maximum" in schema:
+        return f" between {schema['minimum']} and {schema['maximum']}"
+    words = {
+        "exclusiveMinimum": "above",
+        "minimum": "of at least",
+        "exclusiveMaximum": "below",
+        "maximum": "at most",
+    }
+    bounds = [f" {word} {schema[key]}" for key, word in words.items() if key in schema]
+    return " and".join(bounds)
+
+
+def _words(schema: Mapping[str, Any]) -> list[str]:
+    """The words that have a meaning somewhere in a field."""
+    parts = [
+        *schema.get("anyOf", []),
+        *(schema[key] for key in ("propertyNames", "additionalProperties") if key in schema),
+    ]
+    own = schema.get("enum", [schema["const"]] if "const" in schema else [])
+    return [*own, *(word for part in parts for word in _words(part))]

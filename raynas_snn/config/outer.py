@@ -1,0 +1,135 @@
+"""Outer parameters: the fields of a sweep file that the sweep varies.
+
+In the file they are written ``{choice: [a, b]}``, ``{int: [low, high]}`` or ``{float: [low, high]}``; the two
+ranges take ``log: true`` or ``step: s`` as well.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Literal
+
+from raynas_snn.config.schema import Scalar
+from raynas_snn.config.yaml_text import show
+from raynas_snn.suggest import did_you_mean
+
+VARIABLE_SECTIONS = ("model", "search", "retrain")
+
+_KINDS = ("choice", "int", "float")
+_FORMS = "{choice: [a, b]}, {int: [low, high]} or {float: [low, high], log: true}"
+
+
+@dataclass(frozen=True)
+class OuterParameter:
+    """One field that the sweep varies.
+
+    Attributes:
+        path: The field, ``"model.attention"``.
+        kind: ``"choice"``, ``"int"`` or ``"float"``.
+        levels: The values of a choice, in the order of the file; the first is the baseline of tables.
+        low: Least value of a range.
+        high: Greatest value of a range, included.
+        log: Whether a range is sampled on a logarithmic scale.
+        step: Distance of the values of a range, counted from ``low``; None for every value.
+    """
+
+    path: str
+    kind: Literal["choice", "int", "float"]
+    levels: tuple[Scalar, ...] = ()
+    low: float = 0
+    high: float = 0
+    log: bool = False
+    step: float | None = None
+
+    @property
+    def section(self) -> str:
+        """The part of the path before the dot."""
+        return self.path.split(".")[0]
+
+    @property
+    def field(self) -> str:
+        """The part of the path after the dot."""
+        return self.path.split(".")[1]
+
+    @property
+    def bounds(self) -> tuple[Scalar, ...]:
+        """All levels of a choice, both ends of a range: if these are allowed, every value is."""
+        return self.levels if self.kind == "choice" else (self.low, self.high)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The parameter as it stands in a sweep file."""
+        if self.kind == "choice":
+            return {"choice": list(self.levels)}
+        written: dict[str, Any] = {self.kind: [self.low, self.high]}
+        if self.log:
+            written["log"] = True
+        if self.step is not None:
+            written["step"] = self.step
+        return written
+
+
+def parse_outer(path: str, written: Mapping[str, Any]) -> OuterParameter:
+    """Reads an outer parameter from its form in a sweep file.
+
+    Raises:
+        ValueError: With the reason, if ``written`` is none of the three forms.
+    """
+    kinds = [key for key in written if key in _KINDS]
+    if len(kinds) != 1:
+        raise ValueError(f"must be a plain value, {_FORMS}")
+    kind = kinds[0]
+    allowed = ("choice",) if kind == "choice" else (kind, "log", "step")
+    for key in written:
+        if key not in allowed:
+            raise ValueError(f"{kind} does not go with the key {key!r}{did_you_mean(key, allowed)}")
+    if kind == "choice":
+        return OuterParameter(path, "choice", levels=_parse_levels(written[kind]))
+    return _parse_range(path, "int" if kind == "int" else "float", written)
+
+
+def _parse_levels(levels: Any) -> tuple[Scalar, ...]:
+    if not isinstance(levels, list) or not levels:
+        raise ValueError("choice must be a list of at least one value")
+    seen: set[Scalar] = set()
+    for level in levels:
+        if not isinstance(level, Scalar):
+            raise ValueError(f"choice takes text, numbers, true and false, not {show(level)}")
+        if level in seen:
+            raise ValueError(f"choice holds {show(level)} twice")
+        seen.add(level)
+    return tuple(levels)
+
+
+def _parse_range(path: str, kind: Literal["int", "float"], written: Mapping[str, Any]) -> OuterParameter:
+    ends, log, step = written[kind], written.get("log", False), written.get("step")
+    numbers = "whole numbers" if kind == "int" else "numbers"
+    if not isinstance(ends, list) or len(ends) != 2 or not all(_is_number(end, kind) for end in ends):
+        raise ValueError(f"{kind} must be a list of two {numbers}, [low, high]")
+    if kind == "float":
+        ends = [float(end) for end in ends]
+    low, high = ends
+    if not low < high:
+        raise ValueError(f"low must be below high in {kind}: [{low}, {high}]")
+    if not isinstance(log, bool):
+        raise ValueError("log must be true or false")
+    if log and low <= 0:
+        raise ValueError(f"log needs a low above 0, not {low}")
+    if step is not None:
+        if log:
+            raise ValueError("step does not go with log")
+        if not _is_number(step, kind) or step <= 0:
+            raise ValueError(f"step must be one of the {numbers} above 0")
+        # In decimal, because 0.3 / 0.1 is not 3 in binary.
+        if (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step)) != 0:
+            raise ValueError(f"step {step} does not lead from {low} to {high}")
+    return OuterParameter(path, kind, low=low, high=high, log=log, step=step)
+
+
+def _is_number(value: Any, kind: str) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int if kind == "int" else (int, float)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond any float
+        return False

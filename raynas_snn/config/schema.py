@@ -1,0 +1,183 @@
+"""What a sweep file may hold: every field with its type, bounds, default and meaning.
+
+All models are frozen and strict: no key that is not listed here, no text where a number belongs, no NaN.
+Whole numbers are fine where a fraction is asked for. Names (``attention``, ``sampler``, ...) are plain text
+here; the loader looks them up in the registry.
+"""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+Scalar = str | int | float | bool
+AttentionScope = Literal["every_cell", "last_cell"]
+Objective = Literal["accuracy", "search_accuracy", "spikes", "sops", "energy_uj", "params"]
+Direction = Literal["maximize", "minimize"]
+Channels = Annotated[int, Field(ge=1, le=1024)]
+Layers = Annotated[int, Field(ge=2, le=20)]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+class _Settings(BaseModel):
+    """Rules shared by all sections."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class ModelConfig(_Settings):
+    """The spiking network: neuron, attention, width and depth of the derived network."""
+
+    attention: str = Field("none", description="Attention that weighs a cell's output (registry: attentions).")
+    num_steps: int = Field(2, ge=1, le=64, description="T, time steps per image.")
+    channels: Channels = Field(16, description="C, width of the derived network before the first reduction.")
+    layers: Layers = Field(6, description="Cells of the derived network.")
+    neuron: str = Field("lif", description="Neuron model (registry: neurons).")
+    decay: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="Share of the membrane potential kept per step; `tau`, the paper's name, is an alias.",
+    )
+    v_th: float = Field(0.5, gt=0, le=100, description="Threshold of the membrane potential.")
+    surrogate: str = Field("rectangular", description="Stands in for the spike's derivative (registry: surrogates).")
+    detach_reset: bool = Field(False, description="Keep gradients from flowing through the reset gate.")
+
+
+class SearchConfig(_Settings):
+    """Bilevel search on the supernet."""
+
+    epochs: int = Field(40, ge=1, le=100_000, description="Epochs of the search.")
+    batch_size: int = Field(64, ge=2, le=65_536, description="Images per step, over all workers.")
+    channels: Channels | None = Field(None, description="Width of the supernet; null takes model.channels.")
+    layers: Layers | None = Field(None, description="Cells of the supernet; null takes model.layers.")
+    attention_scope: AttentionScope = Field("every_cell", description="Cells that carry attention in the supernet.")
+    lr: float = Field(0.005, gt=0, le=10, description="First learning rate of the weights (SGD, cosine).")
+    lr_min: float = Field(0.0, ge=0, le=10, description="Last learning rate of the weights.")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of the weights.")
+    weight_decay: float = Field(3e-4, ge=0, le=1, description="Weight decay of the weights.")
+    grad_clip: float = Field(5.0, ge=0, le=1e6, description="Largest gradient norm of the weights; 0 turns it off.")
+    alpha_lr: float = Field(3e-4, ge=0, le=10, description="Learning rate of alpha (Adam).")
+    alpha_weight_decay: float = Field(1e-3, ge=0, le=1, description="Weight decay of alpha.")
+
+
+class RetrainConfig(_Settings):
+    """Training of the derived network from scratch."""
+
+    epochs: int = Field(600, ge=1, le=100_000, description="Epochs of the retraining.")
+    batch_size: int = Field(64, ge=2, le=65_536, description="Images per step, over all workers.")
+    attention_scope: AttentionScope = Field("last_cell", description="Cells that carry attention when derived.")
+    lr: float = Field(0.0025, gt=0, le=10, description="First learning rate (SGD, cosine).")
+    lr_min: float = Field(0.0, ge=0, le=10, description="Last learning rate.")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum.")
+    weight_decay: float = Field(3e-4, ge=0, le=1, description="Weight decay.")
+    grad_clip: float = Field(5.0, ge=0, le=1e6, description="Largest gradient norm; 0 turns it off.")
+    auxiliary: bool = Field(True, description="Train with an auxiliary classifier at two thirds of the depth.")
+    auxiliary_weight: float = Field(0.4, ge=0, le=10, description="Weight of the auxiliary classifier's loss.")
+
+
+class DataConfig(_Settings):
+    """The images. What is null is chosen by the data set."""
+
+    name: str = Field("digits", description="Data set (registry: datasets).")
+    root: str | None = Field(None, description="Folder that holds the data.")
+    download: bool = Field(False, description="Fetch the data before the sweep starts if it is not in the folder.")
+    crop_padding: int | None = Field(None, ge=0, le=1024, description="Pixels around an image before a random crop.")
+    flip: bool | None = Field(None, description="Mirror training images at random.")
+    cutout: int | None = Field(None, ge=0, le=1024, description="Side of the square erased from training images.")
+    num_train: int | None = Field(None, ge=2, description="Use only so many training images.")
+    num_test: int | None = Field(None, ge=1, description="Use only so many test images.")
+
+
+class SweepSettings(_Settings):
+    """Which proposals are made, how often each is repeated, and what counts as better."""
+
+    sampler: str = Field("grid", description="Makes the proposals (registry: samplers).")
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of the sampler and of each proposal's first repeat.")
+    num_seeds: int = Field(1, ge=1, le=1000, description="Repeats of each proposal, with seeds seed, seed + 1, ...")
+    num_trials: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="Proposals; null takes the whole grid, other samplers need a number.",
+    )
+    objectives: dict[Objective, Direction] = Field(
+        {"accuracy": "maximize"},
+        min_length=1,
+        description="Metrics that the sampler learns from, each with its direction.",
+    )
+    max_failures: int = Field(2, ge=0, le=1000, description="Fresh attempts granted to a trial that crashed.")
+
+
+class ResourcesConfig(_Settings):
+    """What one trial takes from the cluster."""
+
+    num_workers: int = Field(1, ge=1, le=4096, description="Processes that train one trial together (DDP).")
+    gpus_per_worker: float = Field(0.0, ge=0, le=1024, description="GPUs per worker; 0.5 lets two trials share one.")
+    cpus_per_worker: int = Field(1, ge=1, le=4096, description="CPUs per worker.")
+    max_concurrent: Literal["auto"] | Annotated[int, Field(ge=1, le=100_000)] = Field(
+        "auto", description="Trials at the same time; auto takes as many as fit."
+    )
+
+    @field_validator("gpus_per_worker")
+    @classmethod
+    def _whole_gpus(cls, value: float) -> float:
+        if value > 1 and value != int(value):
+            raise ValueError("must be a fraction below 1 or a whole number of GPUs")
+        return value
+
+
+class TrialConfig(_Settings):
+    """One trial: one proposal with one seed. It is all that a worker process is given.
+
+    Attributes:
+        uid: Name of the trial in its run directory.
+        proposal: Number of the proposal, from 0.
+        seed: Seed of everything random in the trial.
+        outer: The values of the outer parameters that the proposal consists of, by dotted path.
+        trial: Kind of trial (registry: trials).
+        space: Search space (registry: spaces).
+    """
+
+    uid: str
+    proposal: int
+    seed: int
+    outer: dict[str, Scalar]
+    trial: str
+    space: str
+    data: DataConfig
+    model: ModelConfig
+    search: SearchConfig
+    retrain: RetrainConfig
+    resources: ResourcesConfig
+
+
+class SweepConfig(_Settings):
+    """A whole sweep, with plain values in place of outer parameters."""
+
+    name: str = Field(description="Name of the sweep and of its run directory.")
+    space: str = Field("attention_ablation", description="Search space (registry: spaces).")
+    trial: str = Field("search_then_retrain", description="What a trial does (registry: trials).")
+    data: DataConfig = Field(default_factory=DataConfig, description="The images.")
+    model: ModelConfig = Field(default_factory=ModelConfig, description="The network.")
+    search: SearchConfig = Field(default_factory=SearchConfig, description="The search.")
+    retrain: RetrainConfig = Field(default_factory=RetrainConfig, description="The retraining.")
+    sweep: SweepSettings = Field(default_factory=SweepSettings, description="Proposals and repeats.")
+    resources: ResourcesConfig = Field(default_factory=ResourcesConfig, description="What one trial takes.")
+
+    @field_validator("name")
+    @classmethod
+    def _safe_name(cls, value: str) -> str:
+        if not _NAME.fullmatch(value) or ".." in value:
+            raise ValueError(
+                "must be up to 100 letters, digits, '.', '_' or '-', with a letter or digit first and no '..'"
+            )
+        return value
+
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    name: field.annotation
+    for name, field in SweepConfig.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+}

@@ -1,0 +1,139 @@
+"""A sweep file that was read and found right: what is fixed, what varies, and which trials follow from it."""
+
+import hashlib
+import itertools
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from raynas_snn.config.outer import VARIABLE_SECTIONS, OuterParameter
+from raynas_snn.config.schema import Scalar, SweepConfig, TrialConfig
+from raynas_snn.config.yaml_text import show
+
+# A run may be continued with other values of these: they say how much is done and where, not what is done.
+_CHANGEABLE = {
+    "name": None,
+    "resources": None,
+    "data": ("root", "download"),
+    "sweep": ("num_trials", "num_seeds", "max_failures"),
+}
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A valid sweep.
+
+    Attributes:
+        config: All settings; an outer parameter stands at its first level or its low end.
+        outer: What is varied, in the order of the schema: shuffling the lines of a file changes nothing.
+        source: Name of the sweep file, for messages.
+    """
+
+    config: SweepConfig
+    outer: tuple[OuterParameter, ...]
+    source: str
+
+    def resolved(self) -> dict[str, Any]:
+        """The sweep file with every default filled in; reading it gives the same sweep."""
+        resolved = self.config.model_dump()
+        for parameter in self.outer:
+            resolved[parameter.section][parameter.field] = parameter.as_dict()
+        return resolved
+
+    def meaning_hash(self) -> str:
+        """12 hexadecimal digits that are equal for sweeps which may share a run directory."""
+        text = json.dumps(meaning(self.resolved()), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def values_of(self, path: str) -> tuple[Any, ...]:
+        """The value of a field, all levels if it is a choice, or both ends if it is a range."""
+        for parameter in self.outer:
+            if parameter.path == path:
+                return parameter.bounds
+        value: Any = self.config
+        for name in path.split("."):
+            value = getattr(value, name)
+        return (value,)
+
+    def num_proposals(self) -> int:
+        """Combinations of outer values that the sweep asks for; a trial is one of them with one seed."""
+        limit = self.config.sweep.num_trials
+        if self.config.sweep.sampler != "grid" and limit is not None:
+            return limit
+        size = math.prod(len(parameter.levels) for parameter in self.outer)
+        return size if limit is None else min(size, limit)
+
+    def grid(self) -> list[dict[str, Scalar]]:
+        """The proposals of the grid sampler: every combination, the last outer parameter changing fastest."""
+        paths = [parameter.path for parameter in self.outer]
+        combinations = itertools.product(*(parameter.levels for parameter in self.outer))
+        return [
+            dict(zip(paths, combination, strict=True))
+            for combination in itertools.islice(combinations, self.num_proposals())
+        ]
+
+    def trial_config(self, proposal: int, repeat: int, values: Mapping[str, Scalar]) -> TrialConfig:
+        """Returns one trial.
+
+        Args:
+            proposal: Number of the proposal, from 0.
+            repeat: Which repeat of it, from 0; its seed is ``sweep.seed + repeat``.
+            values: One value for each outer parameter, by path.
+
+        Raises:
+            ValueError: If the paths are not those of the outer parameters, or a value is not allowed.
+        """
+        if set(values) != {parameter.path for parameter in self.outer}:
+            raise ValueError(f"these are not the outer parameters: {sorted(values)}")
+        sections = {name: getattr(self.config, name).model_dump() for name in VARIABLE_SECTIONS}
+        for parameter in self.outer:
+            sections[parameter.section][parameter.field] = values[parameter.path]
+        return TrialConfig.model_validate(
+            {
+                "uid": f"p{proposal:04d}-s{repeat}",
+                "proposal": proposal,
+                "seed": self.config.sweep.seed + repeat,
+                "outer": dict(values),
+                "trial": self.config.trial,
+                "space": self.config.space,
+                "data": self.config.data,
+                "resources": self.config.resources,
+                **sections,
+            }
+        )
+
+
+def meaning(resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the part of a resolved sweep that must not change when its run is continued."""
+    kept: dict[str, Any] = {}
+    for key, value in resolved.items():
+        if key not in _CHANGEABLE:
+            kept[key] = value
+        elif fields := _CHANGEABLE[key]:
+            kept[key] = {field: item for field, item in value.items() if field not in fields}
+    return kept
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Returns one line per field in which two resolved sweeps differ, ``model.decay: 0.2 -> 0.3``.
+
+    Give both through `meaning` to see only what keeps one from continuing the run of the other.
+    """
+    old_fields, new_fields = _fields(old), _fields(new)
+    return [
+        f"{path}: {old_fields.get(path, 'not set')} -> {new_fields.get(path, 'not set')}"
+        for path in old_fields | new_fields
+        if old_fields.get(path) != new_fields.get(path)
+    ]
+
+
+def _fields(resolved: Mapping[str, Any]) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for key, value in resolved.items():
+        if isinstance(value, Mapping):
+            fields |= {f"{key}.{field}": show(item) for field, item in value.items()}
+        else:
+            fields[key] = show(value)
+    return fields

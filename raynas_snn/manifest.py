@@ -1,0 +1,77 @@
+"""What a run was made with: versions, code, hardware, data. Needed to reproduce it and to explain differences."""
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
+
+from raynas_snn.config import Sweep
+from raynas_snn.registry import resolve
+
+PACKAGES = ("raynas-snn", "ray", "torch", "torchvision", "optuna", "numpy", "scikit-learn", "pydantic")
+LONGEST_DIFF = 200_000  # characters
+
+
+def build_manifest(sweep: Sweep, nodes: Sequence[dict[str, float]]) -> dict[str, Any]:
+    """Collects it at the start of a run.
+
+    Args:
+        sweep: What is to be done.
+        nodes: The resources of the cluster's nodes.
+    """
+    config = sweep.config
+    dataset: Any = resolve("datasets", config.data.name)
+    repeats = range(config.sweep.num_seeds)
+    return {
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command_line(),
+        "meaning": sweep.meaning_hash(),
+        "seeds": [config.sweep.seed + repeat for repeat in repeats],
+        "data": {"name": config.data.name, "sha256": dataset.checksum(config.data)},
+        "python": sys.version.split()[0],
+        "packages": {name: _version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+        "host": platform.node(),
+        "cpus": os.cpu_count(),
+        "nodes": list(nodes),
+        "git": _git_state(),
+    }
+
+
+def command_line() -> str:
+    """The command that was given, as it would be typed again."""
+    program = sys.argv[0]
+    if program.endswith(".py"):  # started as python -m package.verb
+        spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+        program = f"python -m {spec.name}" if spec is not None else f"python {shlex.quote(program)}"
+        return " ".join([program, *map(shlex.quote, sys.argv[1:])])
+    return " ".join(map(shlex.quote, [os.path.basename(program), *sys.argv[1:]]))  # noqa: PTH119
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git_state() -> dict[str, Any] | None:
+    """Commit and uncommitted changes of the folder the sweep was started in; None outside a repository."""
+    commit = _git("rev-parse", "HEAD")
+    if commit is None:
+        return None
+    diff = _git("diff", "HEAD") or ""
+    return {"commit": commit.strip(), "diff": diff[:LONGEST_DIFF], "diff_truncated": len(diff) > LONGEST_DIFF}
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout

@@ -1,0 +1,119 @@
+"""What a search finds: which two operations each node of the two cells keeps. Saved as a small readable JSON."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from raynas_snn.errors import UserError
+
+Node = tuple["Edge", ...]
+
+
+@dataclass(frozen=True)
+class Edge:
+    """One kept connection: an operation and the source it reads (0 and 1 are the cell's inputs)."""
+
+    operation: str
+    source: int
+
+
+@dataclass(frozen=True)
+class Genotype:
+    """The normal and the reduction cell, a tuple of edges for each node in order."""
+
+    normal: tuple[Node, ...]
+    reduction: tuple[Node, ...]
+
+    @property
+    def num_nodes(self) -> int:
+        """Intermediate nodes per cell."""
+        return len(self.normal)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists and names: ``{"normal": [[{"operation": ..., "input": "input_0"}, ...], ...], ...}``."""
+        return {kind: [[_edge_to_dict(e) for e in node] for node in nodes] for kind, nodes in self._cells()}
+
+    def to_json(self) -> str:
+        """The same as text, one node per line."""
+        cells = []
+        for kind, nodes in self.to_dict().items():
+            lines = ",\n".join(f"    {json.dumps(node)}" for node in nodes)
+            cells.append(f'  "{kind}": [\n{lines}\n  ]')
+        return "{\n" + ",\n".join(cells) + "\n}\n"
+
+    @classmethod
+    def from_dict(cls, data: object) -> "Genotype":
+        """Reads ``to_dict`` back.
+
+        Raises:
+            UserError: Names the first place that is not as it should be.
+        """
+        if not isinstance(data, dict) or set(data) != {"normal", "reduction"}:
+            raise UserError("genotype: expected an object with the keys 'normal' and 'reduction'")
+        normal, reduction = (_read_cell(kind, data[kind]) for kind in ("normal", "reduction"))
+        if len(normal) != len(reduction):
+            raise UserError("genotype: the normal and the reduction cell must have the same number of nodes")
+        return cls(normal, reduction)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Genotype":
+        """Reads ``to_json`` back; raises as `from_dict` does."""
+        try:
+            return cls.from_dict(json.loads(text))
+        except json.JSONDecodeError as error:
+            raise UserError(f"genotype: not JSON: {error}") from None
+
+    def _cells(self) -> Iterator[tuple[str, tuple[Node, ...]]]:
+        yield "normal", self.normal
+        yield "reduction", self.reduction
+
+
+def derive(normal: Tensor, reduction: Tensor, operations: Sequence[str]) -> Genotype:
+    """Discretises softmaxed alphas ``[edges, operations]`` (DARTS; MA-DARTS section 3.4).
+
+    Each node keeps the two incoming edges whose best operation other than ``none`` weighs most, with that operation.
+    """
+    return Genotype(_derive_cell(normal, operations), _derive_cell(reduction, operations))
+
+
+def _derive_cell(weights: Tensor, operations: Sequence[str]) -> tuple[Node, ...]:
+    real = [k for k, name in enumerate(operations) if name != "none"]
+    best_weight, best = weights.detach().cpu()[:, real].max(dim=1)
+    nodes: list[Node] = []
+    first = 0
+    while first < len(weights):
+        sources = range(len(nodes) + 2)
+        strongest = sorted(sources, key=lambda j: float(best_weight[first + j]), reverse=True)[:2]
+        nodes.append(tuple(Edge(operations[real[int(best[first + j])]], j) for j in sorted(strongest)))
+        first += len(sources)
+    return tuple(nodes)
+
+
+def _edge_to_dict(edge: Edge) -> dict[str, str]:
+    source = f"input_{edge.source}" if edge.source < 2 else f"node_{edge.source - 2}"
+    return {"operation": edge.operation, "input": source}
+
+
+def _read_cell(kind: str, nodes: object) -> tuple[Node, ...]:
+    if not isinstance(nodes, list) or not 1 <= len(nodes) <= 16:
+        raise UserError(f"genotype: '{kind}' must be a list of 1 to 16 nodes")
+    return tuple(_read_node(f"{kind} node {i}", i, node) for i, node in enumerate(nodes))
+
+
+def _read_node(where: str, index: int, edges: object) -> Node:
+    if not isinstance(edges, list) or not 1 <= len(edges) <= index + 2:
+        raise UserError(f"genotype: {where} must be a list of 1 to {index + 2} edges")
+    known = {f"input_{j}": j for j in range(2)} | {f"node_{j}": j + 2 for j in range(index)}
+    node: list[Edge] = []
+    for edge in edges:
+        if not isinstance(edge, dict) or set(edge) != {"operation", "input"}:
+            raise UserError(f"genotype: {where}: an edge has the keys 'operation' and 'input'")
+        if edge["input"] not in known:
+            raise UserError(f"genotype: {where}: unknown input {edge['input']!r} (known: {', '.join(known)})")
+        if not isinstance(edge["operation"], str):
+            raise UserError(f"genotype: {where}: 'operation' must be a name")
+        node.append(Edge(edge["operation"], known[edge["input"]]))
+    return tuple(node)

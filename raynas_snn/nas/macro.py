@@ -1,0 +1,89 @@
+"""The outer shape that the supernet and the derived network share: widths, depth, reductions, neurons, attention."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from raynas_snn.snn.attention import NoAttention
+from raynas_snn.snn.neuron import LIF, NeuronSettings
+
+STEM_MULTIPLIER = 3  # DARTS: the stem is three times as wide as the first cell
+
+
+@dataclass(frozen=True)
+class Macro:
+    """Everything about a network but its cells' operations.
+
+    Attributes:
+        num_classes: Size of the answer.
+        image_shape: Channels, height and width of the images.
+        channels: Width C of a node in the first cell; doubled at each reduction.
+        layers: Number of cells. Cells ``layers // 3`` and ``2 * layers // 3`` halve the resolution (DARTS).
+        num_steps: Time steps T.
+        num_nodes: Intermediate nodes per cell; a cell's output is their concatenation.
+        attention: Kind of attention behind a cell's concatenation, built as ``kind(channels, num_steps)``.
+        attention_scope: ``"every_cell"`` or ``"last_cell"``. The paper inserts it "in the concatenation step of
+            the searching cell" and deploys it "behind the final cell" in retraining.
+        neuron: Settings of all neurons.
+        neuron_kind: Kind of neuron, built as ``kind(num_steps, settings)``.
+    """
+
+    num_classes: int
+    image_shape: tuple[int, int, int] = (3, 32, 32)
+    channels: int = 16
+    layers: int = 6
+    num_steps: int = 2
+    num_nodes: int = 4
+    attention: Callable[[int, int], nn.Module] = NoAttention
+    attention_scope: str = "every_cell"
+    neuron: NeuronSettings = field(default_factory=NeuronSettings)
+    neuron_kind: Callable[[int, NeuronSettings], nn.Module] = LIF
+
+    @property
+    def auxiliary_index(self) -> int:
+        """The cell that feeds the auxiliary head: behind the second reduction, the 5th of 6 cells."""
+        return 2 * self.layers // 3
+
+    def make_neuron(self) -> nn.Module:
+        """A population of neurons; it has no weights and fits any shape."""
+        return self.neuron_kind(self.num_steps, self.neuron)
+
+    def make_attention(self, cell: "CellPlan") -> nn.Module:
+        """The attention behind one cell, as the scope has it."""
+        if self.attention_scope == "every_cell" or cell.index == self.layers - 1:
+            return self.attention(cell.channels_out, self.num_steps)
+        return NoAttention(cell.channels_out, self.num_steps)
+
+    def cells(self) -> Iterator["CellPlan"]:
+        """Widths and strides of all cells, first to last."""
+        before_previous = previous = STEM_MULTIPLIER * self.channels
+        channels, reduction_before = self.channels, False
+        for index in range(self.layers):
+            reduction = index in (self.layers // 3, 2 * self.layers // 3)
+            channels *= 2 if reduction else 1
+            plan = CellPlan(index, before_previous, previous, channels, reduction, reduction_before, self.num_nodes)
+            yield plan
+            before_previous, previous, reduction_before = previous, plan.channels_out, reduction
+
+
+@dataclass(frozen=True)
+class CellPlan:
+    """Where one cell stands: its inputs' widths, its own width, and who halves the resolution."""
+
+    index: int
+    channels_before_previous: int
+    channels_previous: int
+    channels: int
+    reduction: bool
+    reduction_before: bool
+    num_nodes: int
+
+    @property
+    def channels_out(self) -> int:
+        """Width of the concatenated nodes."""
+        return self.num_nodes * self.channels
+
+    def stride(self, source: int) -> int:
+        """Stride of the edges that leave a source: 2 for a reduction cell's two inputs."""
+        return 2 if self.reduction and source < 2 else 1

@@ -1,0 +1,214 @@
+"""The candidate operations of DARTS with spiking activations: every ReLU becomes a neuron, LIF - conv - BN.
+
+An operation is built as ``kind(channels, stride, make_neuron, searching)`` and maps the output of a node, a *source*,
+to a contribution ``[T*N, channels, H / stride, W / stride]``. The first LIF of an operation depends on the source
+alone, so it belongs to the source and is computed once for all operations that read it: ``reads_spikes`` says
+whether an operation starts from the source's spikes or from its real values.
+
+While searching, BatchNorm has no affine weights (DARTS) and the weight of the candidate takes their place:
+``alpha * BN(x)`` is BatchNorm with scale alpha, which costs nothing extra. That is what ``scale`` is for.
+"""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from raynas_snn.nas.depthwise import DepthwiseConv2d
+
+MakeNeuron = Callable[[], nn.Module]
+
+
+class Operation(nn.Module):
+    """What every candidate is.
+
+    Attributes:
+        reads_spikes: Reads the source's spikes rather than its real values.
+        per_source: Has no weights of its own, so all edges that leave a source can share its unscaled output.
+    """
+
+    reads_spikes: bool = True
+    per_source: bool = False
+
+    def __init__(self, channels: int, stride: int, make_neuron: MakeNeuron, searching: bool) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
+        """Contribution of a source ``x [T*N, C, H, W]``, times the scalar ``scale`` if there is one."""
+        raise AssertionError(f"{type(self).__name__} must define forward")
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch normalisation over ``T*N, H, W``, optionally with one scalar in place of the affine weights.
+
+    Statistics are taken over all time steps together (as in tdBN); per step it would be another function.
+    """
+
+    def __init__(self, channels: int, searching: bool = False) -> None:
+        super().__init__(channels, affine=not searching)
+
+    def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
+        """Normalises ``x``; ``scale`` multiplies the result and must be left out when there are affine weights."""
+        if scale is None:
+            return super().forward(x)
+        if self.training and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+        # contiguous: the backward of batch_norm on the CPU is wrong for an expanded weight (stride 0).
+        weight = scale.expand(self.num_features).contiguous()
+        return F.batch_norm(
+            x,
+            self.running_mean,
+            self.running_var,
+            weight,
+            None,
+            self.training,
+            self.momentum or 0.0,
+            self.eps,
+        )
+
+
+class Zero(Operation):
+    """``none``: no connection. It takes part in the softmax of the candidates and is never derived."""
+
+    reads_spikes = False
+    per_source = True
+
+    def __init__(self, channels: int, stride: int, make_neuron: MakeNeuron, searching: bool) -> None:
+        super().__init__(channels, stride, make_neuron, searching)
+        self.stride = stride
+
+    def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
+        """Nothing, in the right shape."""
+        return torch.zeros_like(x[:, :, :: self.stride, :: self.stride])
+
+
+class _Pool(Operation):
+    """Pools real values over 3x3; parameter-free, normalised only while searching (DARTS)."""
+
+    reads_spikes = False
+    per_source = True
+
+    def __init__(self, pool: nn.Module, channels: int, stride: int, make_neuron: MakeNeuron, searching: bool) -> None:
+        super().__init__(channels, stride, make_neuron, searching)
+        self.pool = pool
+        self.norm = BatchNorm(channels, searching) if searching else nn.Identity()
+
+    def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
+        """The pooled map."""
+        pooled: Tensor = self.norm(self.pool(x))
+        return pooled if scale is None else pooled * scale
+
+
+class MaxPool3x3(_Pool):
+    """``max_pool_3x3``."""
+
+    def __init__(self, channels: int, stride: int, make_neuron: MakeNeuron, searching: bool) -> None:
+        super().__init__(nn.MaxPool2d(3, stride, padding=1), channels, stride, make_neuron, searching)
+
+
+class AvgPool3x3(_Pool):
+    """``avg_pool_3x3``; the border is averaged over the pixels that exist."""
+
+    def __init__(self, channels: int, stride: int, make_neuron: MakeNeuron, searching: bool) -> None:
+        pool = nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
+        super().__init__(pool, channels, stride, make_neuron, searching)
+
+
+class SkipConnect(Operation):
+    """``skip_connect``: the real values themselves, or a spiking factorised reduction at stride 2."""
+
+    def __init__(self, channels: int, stride: int, make_neuron: MakeNeuron, searching: bool) -> None:
+        super().__init__(channels, stride, make_neuron, searching)
+        self.reads_spikes = stride > 1
+        self.per_source = stride == 1
+        self.macs_per_output = 1 if stride == 1 else 0  # see snn/energy.py
+        self.reduce = FactorizedReduce(channels, channels, searching) if stride > 1 else None
+
+    def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
+        """The source, halved in resolution at stride 2."""
+        if self.reduce is not None:
+            reduced: Tensor = self.reduce(x, scale)
+            return reduced
+        return x if scale is None else x * scale
+
+
+class FactorizedReduce(nn.Module):
+    """Halves the resolution of spikes with two pointwise convolutions, one shifted by a pixel, and BatchNorm."""
+
+    def __init__(self, channels_in: int, channels_out: int, searching: bool = False) -> None:
+        super().__init__()
+        self.even = nn.Conv2d(channels_in, channels_out // 2, 1, stride=2, bias=False)
+        self.odd = nn.Conv2d(channels_in, channels_out - channels_out // 2, 1, stride=2, bias=False)
+        self.norm = BatchNorm(channels_out, searching)
+
+    def forward(self, spikes: Tensor, scale: Tensor | None = None) -> Tensor:
+        """``[T*N, C_in, H, W]`` to ``[T*N, C_out, ceil(H/2), ceil(W/2)]``."""
+        height, width = spikes.shape[2:]
+        odd = F.pad(self.odd(spikes[:, :, 1:, 1:]), (0, width % 2, 0, height % 2))
+        reduced: Tensor = self.norm(torch.cat((self.even(spikes), odd), dim=1), scale)
+        return reduced
+
+
+class _SepConv(Operation):
+    """Depthwise and pointwise convolution and BatchNorm, twice, with a neuron before each."""
+
+    kernel_size: ClassVar[int]
+
+    def __init__(self, channels: int, stride: int, make_neuron: MakeNeuron, searching: bool) -> None:
+        super().__init__(channels, stride, make_neuron, searching)
+        self.depthwise_1 = DepthwiseConv2d(channels, self.kernel_size, stride)
+        self.pointwise_1 = nn.Conv2d(channels, channels, 1, bias=False)
+        self.norm_1 = BatchNorm(channels, searching)
+        self.neuron = make_neuron()
+        self.depthwise_2 = DepthwiseConv2d(channels, self.kernel_size, 1)
+        self.pointwise_2 = nn.Conv2d(channels, channels, 1, bias=False)
+        self.norm_2 = BatchNorm(channels, searching)
+
+    def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
+        """Reads spikes."""
+        x = self.neuron(self.norm_1(self.pointwise_1(self.depthwise_1(x))))
+        out: Tensor = self.norm_2(self.pointwise_2(self.depthwise_2(x)), scale)
+        return out
+
+
+class SepConv3x3(_SepConv):
+    """``sep_conv_3x3``."""
+
+    kernel_size = 3
+
+
+class SepConv5x5(_SepConv):
+    """``sep_conv_5x5``."""
+
+    kernel_size = 5
+
+
+class _DilConv(Operation):
+    """Dilated depthwise and pointwise convolution and BatchNorm."""
+
+    kernel_size: ClassVar[int]
+
+    def __init__(self, channels: int, stride: int, make_neuron: MakeNeuron, searching: bool) -> None:
+        super().__init__(channels, stride, make_neuron, searching)
+        self.depthwise = DepthwiseConv2d(channels, self.kernel_size, stride, dilation=2)
+        self.pointwise = nn.Conv2d(channels, channels, 1, bias=False)
+        self.norm = BatchNorm(channels, searching)
+
+    def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
+        """Reads spikes."""
+        out: Tensor = self.norm(self.pointwise(self.depthwise(x)), scale)
+        return out
+
+
+class DilConv3x3(_DilConv):
+    """``dil_conv_3x3``, dilation 2."""
+
+    kernel_size = 3
+
+
+class DilConv5x5(_DilConv):
+    """``dil_conv_5x5``, dilation 2."""
+
+    kernel_size = 5

@@ -1,0 +1,162 @@
+"""The ablation: what each level of each outer parameter does to accuracy, activity and cost.
+
+Only finished trials enter a number; failed and early-stopped ones are counted. A mean is given only if every
+finished trial of the level has the metric: no number stands for fewer trials than ``n`` says.
+"""
+
+import bisect
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from raynas_snn.config.outer import OuterParameter
+from raynas_snn.results.records import Scalar, TrialRecord
+
+MAX_BINS = 4
+
+
+@dataclass(frozen=True)
+class AblationRow:
+    """One level of one factor. None stands for a number that cannot be told.
+
+    Attributes:
+        factor: Path of the outer parameter, ``"model.attention"``.
+        level: Its value; of a range, one of up to four bins.
+        n: Finished trials at this level.
+        accuracy_mean: Mean test accuracy, a fraction.
+        accuracy_ci95: Half width of the 95 % t interval of the mean, from two trials on.
+        delta_vs_baseline: Mean difference of accuracy to the first level, over the pairs of finished trials
+            that agree in all other outer parameters and in the seed. 0 for the first level, None for bins.
+        params: Mean number of parameters.
+        params_with_auxiliary: The same with the auxiliary classifier.
+        spikes: Mean spikes per image, summed over the time steps.
+        sops: Mean synaptic operations per image.
+        energy_uj: Mean energy per image in microjoule.
+        seconds: Mean time per trial.
+        num_early_stopped: Trials at this level that were stopped early.
+        num_failed: Trials at this level that failed.
+    """
+
+    factor: str
+    level: Scalar
+    n: int
+    accuracy_mean: float | None
+    accuracy_ci95: float | None
+    delta_vs_baseline: float | None
+    params: float | None
+    params_with_auxiliary: float | None
+    spikes: float | None
+    sops: float | None
+    energy_uj: float | None
+    seconds: float | None
+    num_early_stopped: int
+    num_failed: int
+
+
+def ablation(records: Sequence[TrialRecord], parameters: Sequence[OuterParameter]) -> list[AblationRow]:
+    """Returns the rows of the ablation table, factor by factor, levels in the order of the sweep file.
+
+    Args:
+        records: Ended trials, each once.
+        parameters: What the sweep varies; without any, there is one row with factor and level ``"all"``.
+    """
+    if not parameters:
+        return [_row("all", "all", records, delta=None)]
+    rows: list[AblationRow] = []
+    for parameter in parameters:
+        rows += _choice_rows(records, parameter) if parameter.kind == "choice" else _bin_rows(records, parameter)
+    return rows
+
+
+def _choice_rows(records: Sequence[TrialRecord], parameter: OuterParameter) -> Iterator[AblationRow]:
+    by_level = {
+        level: [record for record in records if record.outer.get(parameter.path) == level] for level in parameter.levels
+    }
+    baseline = by_level[parameter.levels[0]]
+    for level, members in by_level.items():
+        if level == parameter.levels[0]:
+            delta = 0.0 if _finished(members) else None
+        else:
+            delta = _paired_difference(members, baseline, parameter.path)
+        yield _row(parameter.path, level, members, delta)
+
+
+def _bin_rows(records: Sequence[TrialRecord], parameter: OuterParameter) -> Iterator[AblationRow]:
+    values = [value for record in records if isinstance(value := record.outer.get(parameter.path), int | float)]
+    distinct = sorted(set(values))
+    if len(distinct) > MAX_BINS:
+        inner_edges = statistics.quantiles(values, n=MAX_BINS, method="inclusive")
+    else:
+        inner_edges = [float(value) for value in distinct[1:]]
+    bins: dict[int, list[TrialRecord]] = defaultdict(list)
+    for record in records:
+        value = record.outer.get(parameter.path)
+        if isinstance(value, int | float):
+            bins[bisect.bisect_right(inner_edges, value)].append(record)
+    for _, members in sorted(bins.items()):
+        inside = [value for record in members if isinstance(value := record.outer[parameter.path], int | float)]
+        low, high = min(inside), max(inside)
+        level: Scalar = low if low == high else f"{low:.4g} to {high:.4g}"
+        yield _row(parameter.path, level, members, delta=None)
+
+
+def _row(factor: str, level: Scalar, members: Sequence[TrialRecord], delta: float | None) -> AblationRow:
+    finished = _finished(members)
+
+    def mean_of(metric: str) -> float | None:
+        return _mean([record.metric(metric) for record in finished])
+
+    return AblationRow(
+        factor=factor,
+        level=level,
+        n=len(finished),
+        accuracy_mean=mean_of("accuracy"),
+        accuracy_ci95=_half_width([record.metric("accuracy") for record in finished]),
+        delta_vs_baseline=delta,
+        params=mean_of("params"),
+        params_with_auxiliary=mean_of("params_with_auxiliary"),
+        spikes=mean_of("spikes"),
+        sops=mean_of("sops"),
+        energy_uj=mean_of("energy_uj"),
+        seconds=_mean([record.seconds for record in finished]),
+        num_early_stopped=sum(record.end_reason == "early_stopped" for record in members),
+        num_failed=sum(record.end_reason == "failed" for record in members),
+    )
+
+
+def _finished(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    return [record for record in records if record.end_reason == "finished"]
+
+
+def _paired_difference(members: Sequence[TrialRecord], baseline: Sequence[TrialRecord], path: str) -> float | None:
+    partners: dict[object, list[TrialRecord]] = defaultdict(list)
+    for record in _finished(baseline):
+        partners[_circumstances(record, path)].append(record)
+    differences: list[float | None] = []
+    for record in _finished(members):
+        for partner in partners.get(_circumstances(record, path), []):
+            mine, theirs = record.metric("accuracy"), partner.metric("accuracy")
+            differences.append(None if mine is None or theirs is None else mine - theirs)
+    return _mean(differences)
+
+
+def _circumstances(record: TrialRecord, path: str) -> object:
+    """All that two trials must share to be compared for one factor."""
+    return record.seed, frozenset((other, value) for other, value in record.outer.items() if other != path)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    return math.fsum(known) / len(known) if known and len(known) == len(values) else None
+
+
+def _half_width(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    if len(known) < 2 or len(known) < len(values):
+        return None
+    from scipy.special import stdtrit  # 0.4 s, and the status verb has no use for it
+
+    quantile = float(stdtrit(len(known) - 1, 0.975))
+    return quantile * statistics.stdev(known) / math.sqrt(len(known))

@@ -1,0 +1,216 @@
+"""The run directory, the only truth about a sweep: what was asked for, what has ended, what is under way.
+
+::
+
+    config.yaml     the sweep file with every default
+    manifest.json   versions, hardware, data checksum; every start with its command
+    study.journal   Optuna's journal
+    trials.jsonl    one line per ended trial; if a uid stands there more than once, the last line counts
+    lock            held by the driver
+    trials/<uid>/   one folder per trial
+    tb/             TensorBoard event files
+    report/         ablation tables
+"""
+
+import contextlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from raynas_snn.config.yaml_text import BrokenYamlError, dump, parse
+from raynas_snn.errors import UserError
+from raynas_snn.results.files import append_line, read_json, read_lines, read_text, write_json, write_text
+from raynas_snn.results.lock import Holder, find_holder, hold
+from raynas_snn.results.records import TrialRecord, now
+from raynas_snn.results.trial_dir import TrialDir
+
+_CONFIG, _MANIFEST, _LOCK, _RECORDS = "config.yaml", "manifest.json", "lock", "trials.jsonl"
+_UID = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """A run directory; made by ``create``, found again by ``open``.
+
+    Attributes:
+        path: Where it is.
+    """
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path, config: Mapping[str, Any], manifest: Mapping[str, Any]) -> "RunDir":
+        """Makes the run directory of a new sweep, with the folders above it.
+
+        Args:
+            path: A folder that does not exist, is empty, or holds what a killed ``create`` has left.
+            config: The resolved sweep file.
+            manifest: What else is needed to repeat the run.
+
+        Raises:
+            UserError: If the folder holds a run or anything else, or cannot be made.
+        """
+        cls.check_free(path)
+        run = cls(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            with run.lock():
+                cls.check_free(path)  # another driver may have been faster
+                write_json(path / _MANIFEST, {"starts": [], **manifest})
+                run.write_config(config)  # last, because it is what makes the folder a run
+        except OSError as error:
+            raise UserError(f"{path}: cannot make a run directory here: {error.strerror}") from None
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> "RunDir":
+        """Returns the run in ``path``.
+
+        Raises:
+            UserError: If there is none.
+        """
+        if not path.exists():
+            raise UserError(f"{path}: no such directory")
+        if not path.is_dir():
+            raise UserError(f"{path}: not a directory")
+        if not cls.is_run(path):
+            raise UserError(f"{path}: not a run directory: it holds no {_CONFIG} with a {_MANIFEST}")
+        return cls(path)
+
+    @staticmethod
+    def is_run(path: Path) -> bool:
+        """Whether ``path`` is a run directory."""
+        return (path / _CONFIG).is_file() and (path / _MANIFEST).is_file()
+
+    @classmethod
+    def check_free(cls, path: Path) -> None:
+        """Checks that a new run may be made in ``path``; writes nothing.
+
+        Raises:
+            UserError: If it holds a run or anything else.
+        """
+        if path.exists() and not path.is_dir():
+            raise UserError(f"{path}: not a directory")
+        if cls.is_run(path):
+            raise UserError(f"{path}: holds a run already")
+        try:
+            names = [entry.name for entry in path.iterdir()] if path.exists() else []
+        except OSError as error:
+            raise UserError(f"{path}: {error.strerror}") from None
+        if any(not _left_by_create(name) for name in names):
+            raise UserError(f"{path}: holds something that is not a run; choose another directory")
+
+    @property
+    def journal(self) -> Path:
+        """Optuna's journal file."""
+        return self.path / "study.journal"
+
+    @property
+    def tb(self) -> Path:
+        """Folder of the TensorBoard event files."""
+        return self.path / "tb"
+
+    @property
+    def report(self) -> Path:
+        """Folder of the tables."""
+        return self.path / "report"
+
+    @property
+    def ablation_csv(self) -> Path:
+        """The ablation table for programs."""
+        return self.report / "ablation.csv"
+
+    @property
+    def ablation_markdown(self) -> Path:
+        """The ablation table for people."""
+        return self.report / "ablation.md"
+
+    def config(self) -> dict[str, Any]:
+        """The resolved sweep file; raises `UserError` if it is garbled."""
+        path = self.path / _CONFIG
+        try:
+            data = parse(read_text(path) or "")
+        except BrokenYamlError as error:
+            raise UserError(f"{path}: {error}") from None
+        if not isinstance(data, dict):
+            raise UserError(f"{path}: expected the settings of a sweep")
+        return data
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Replaces the resolved sweep file, as when the number of trials grows."""
+        write_text(self.path / _CONFIG, dump(dict(config)))
+
+    def manifest(self) -> dict[str, Any]:
+        """What else is needed to repeat the run; raises `UserError` if it is garbled."""
+        return read_json(self.path / _MANIFEST) or {}
+
+    def note_start(self, command: str, **facts: Any) -> None:
+        """Adds a start to the list ``starts`` of the manifest. Only for the holder of the lock.
+
+        Args:
+            command: The command that continues the run.
+            facts: Whatever else is worth knowing about this start.
+        """
+        manifest = self.manifest()
+        starts = [*manifest.get("starts", []), {"command": command, "started_at": now(), **facts}]
+        write_json(self.path / _MANIFEST, {**manifest, "starts": starts})
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keeps other drivers out; the kernel lets go of the lock if this process dies.
+
+        Raises:
+            UserError: Names the driver that is at work here already.
+        """
+        with hold(self.path / _LOCK):
+            yield
+
+    def holder(self) -> Holder | None:
+        """The driver that is at work here now, or None."""
+        return find_holder(self.path / _LOCK)
+
+    def records(self) -> list[TrialRecord]:
+        """Returns the trials that have ended, in the order in which they did, each once.
+
+        A trial that was run again has several lines; the last one counts. A torn last line does not count.
+
+        Raises:
+            UserError: Names the file and the line that is not a record.
+        """
+        path = self.path / _RECORDS
+        records: dict[str, TrialRecord] = {}
+        for number, line in enumerate(read_lines(path), start=1):
+            try:
+                record = TrialRecord.from_line(line)
+            except (ValueError, RecursionError) as error:
+                raise UserError(f"{path}, line {number}: not the record of a trial: {error}") from None
+            records.pop(record.uid, None)
+            records[record.uid] = record
+        return list(records.values())
+
+    def append(self, record: TrialRecord) -> None:
+        """Adds the record of an ended trial by one write, and waits until it is on disk."""
+        append_line(self.path / _RECORDS, record.to_line())
+
+    def trial(self, uid: str) -> TrialDir:
+        """Returns the folder of a trial, which need not exist.
+
+        Raises:
+            UserError: If the uid is not made of letters, digits, ``_`` and ``-``.
+        """
+        if not _UID.fullmatch(uid):
+            raise UserError(f"'{uid}' cannot be the uid of a trial: only letters, digits, '_' and '-' are allowed")
+        return TrialDir(self.path / "trials" / uid)
+
+    def trials(self) -> list[TrialDir]:
+        """Returns the folders of all trials that have one, by uid."""
+        folder = self.path / "trials"
+        if not folder.is_dir():
+            return []
+        return [TrialDir(path) for path in sorted(folder.iterdir()) if path.is_dir() and _UID.fullmatch(path.name)]
+
+
+def _left_by_create(name: str) -> bool:
+    return name in (_MANIFEST, _LOCK) or (name.startswith((f".{_MANIFEST}.", f".{_CONFIG}.")) and name.endswith(".tmp"))

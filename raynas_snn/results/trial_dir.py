@@ -1,0 +1,148 @@
+"""The folder of one trial: its settings, its learning curve, what it found."""
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from raynas_snn.errors import UserError
+from raynas_snn.results.files import append_line, read_json, read_lines, write_text
+from raynas_snn.results.records import Scalar
+
+CurveRow = dict[str, Scalar | None]
+
+
+@dataclass(frozen=True)
+class TrialDir:
+    """The folder of one trial. The properties are paths; nothing but ``create`` makes them.
+
+    Attributes:
+        path: The folder; its name is the trial's uid.
+    """
+
+    path: Path
+
+    @property
+    def uid(self) -> str:
+        """Name of the trial in its run."""
+        return self.path.name
+
+    @property
+    def config(self) -> Path:
+        """The trial's settings, all that a worker process is given."""
+        return self.path / "config.json"
+
+    @property
+    def result(self) -> Path:
+        """The final metrics."""
+        return self.path / "result.json"
+
+    @property
+    def curve(self) -> Path:
+        """One row per epoch."""
+        return self.path / "curve.csv"
+
+    @property
+    def genotype(self) -> Path:
+        """The two cells that the search found."""
+        return self.path / "genotype.json"
+
+    @property
+    def cells(self) -> Path:
+        """A drawing of the two cells."""
+        return self.path / "cells.svg"
+
+    @property
+    def checkpoint(self) -> Path:
+        """A folder that holds all the trial needs to go on."""
+        return self.path / "checkpoint"
+
+    @property
+    def error(self) -> Path:
+        """Traceback of the last failure."""
+        return self.path / "error.txt"
+
+    def create(self) -> "TrialDir":
+        """Makes the folder if it is not there, and returns itself."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def has_begun(self) -> bool:
+        """Whether at least one epoch was written down."""
+        return self.curve.exists() or self.checkpoint.exists()
+
+    def read_config(self) -> dict[str, Any] | None:
+        """The trial's settings, or None if there are none yet; raises `UserError` if they are garbled."""
+        return read_json(self.config)
+
+    def read_result(self) -> dict[str, Any] | None:
+        """The final metrics, or None if there are none yet; raises `UserError` if they are garbled."""
+        return read_json(self.result)
+
+    def append_curve(self, row: Mapping[str, Any]) -> None:
+        """Adds one epoch to the learning curve and waits until it is on disk.
+
+        The first row sets the columns; a later row that brings new ones widens the file.
+
+        Args:
+            row: Numbers and short texts; ``epoch`` counts from 1 over all phases. None and numbers that
+                are not finite are kept as empty cells.
+        """
+        lines = read_lines(self.curve)
+        columns = _parse(lines[0]) if lines else []
+        new_columns = [name for name in row if name not in columns]
+        if new_columns:
+            self._rewrite_curve(columns + new_columns, [*self.read_curve(), row])
+        else:
+            append_line(self.curve, _format(row.get(name) for name in columns))
+
+    def read_curve(self) -> list[CurveRow]:
+        """Returns the epochs in order, empty cells as None, texts that read as numbers as numbers.
+
+        Raises:
+            UserError: If a row does not fit the columns.
+        """
+        lines = read_lines(self.curve)
+        if not lines:
+            return []
+        columns = _parse(lines[0])
+        rows: list[CurveRow] = []
+        for number, line in enumerate(lines[1:], start=2):
+            cells = _parse(line)
+            if len(cells) != len(columns):
+                raise UserError(f"{self.curve}, line {number}: {len(columns)} cells expected, {len(cells)} found")
+            rows.append({name: _value(cell) for name, cell in zip(columns, cells, strict=True)})
+        return rows
+
+    def _rewrite_curve(self, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+        lines = [_format(columns), *(_format(row.get(name) for name in columns) for row in rows)]
+        write_text(self.curve, "".join(f"{line}\n" for line in lines))
+
+
+def _format(values: Iterable[Any]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow([_cell(value) for value in values])
+    return text.getvalue()
+
+
+def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return ""
+    return " ".join(str(value).split())  # a cell that held a newline would tear its line
+
+
+def _parse(line: str) -> list[str]:
+    return next(csv.reader([line]), [])
+
+
+def _value(cell: str) -> Scalar | None:
+    try:
+        number = float(cell)
+    except ValueError:
+        return cell or None
+    if not math.isfinite(number):
+        return None
+    return int(cell) if cell.lstrip("+-").isdecimal() else number

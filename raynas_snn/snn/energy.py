@@ -1,0 +1,185 @@
+"""Counts what a spiking network does for one image: spikes, synaptic operations, energy.
+
+The rule, in one place because published spike counts differ by factors of ten:
+
+- **Spikes**: sum of the outputs of all neurons over all time steps, per image, by cell and in total. Neurons that
+  serve several operations are one population and count once. The auxiliary head does not run in evaluation.
+- **Synaptic operations (SOPs)**: for a layer that reads spikes, every spike counts once per weight it meets,
+  exactly, with stride, groups and padding. The firing rate enters through the spikes and nowhere else.
+- **MACs**: for a layer that reads real values, outputs x weights per output. The stem runs once per image, not once
+  per step. Pointwise convolutions behind depthwise ones, attention and the classifier read real values. Pools are
+  billed one MAC per window element, skips and attention gates one per element (our choice, on the high side).
+- **Energy**: 4.6 pJ per MAC and 0.9 pJ per SOP (32-bit float, 45 nm; Horowitz, ISSCC 2014). BatchNorm is taken as
+  folded into the weights. Memory traffic, which can dominate on real hardware, is not part of it.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from raynas_snn.snn.neuron import LIF
+
+PICOJOULE_PER_MAC = 4.6
+PICOJOULE_PER_SOP = 0.9
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What a network does for one image, on average.
+
+    Attributes:
+        spikes: Spikes per image, summed over time steps.
+        spikes_per_cell: The same by part of the network (``cells.0``, ``cells.1``, ...).
+        firing_rate: Spikes per neuron and time step.
+        sops: Accumulates triggered by spikes, per image.
+        macs: Multiply-accumulates on real values, per image.
+    """
+
+    spikes: float
+    spikes_per_cell: dict[str, float]
+    firing_rate: float
+    sops: float
+    macs: float
+
+    @property
+    def energy_uj(self) -> float:
+        """Energy per image in microjoule, ``4.6 pJ * macs + 0.9 pJ * sops``."""
+        return (PICOJOULE_PER_MAC * self.macs + PICOJOULE_PER_SOP * self.sops) * 1e-6
+
+    @classmethod
+    def from_totals(cls, totals: Mapping[str, float]) -> "Activity":
+        """Averages the totals of a meter (or their sum over several workers) over the images."""
+        images = totals["images"]
+        per_cell = {
+            key.removeprefix("spikes/"): value / images for key, value in totals.items() if key.startswith("spikes/")
+        }
+        opportunities = totals["opportunities"]
+        return cls(
+            spikes=sum(per_cell.values()),
+            spikes_per_cell=per_cell,
+            firing_rate=sum(per_cell.values()) * images / opportunities if opportunities else 0.0,
+            sops=totals["sops"] / images,
+            macs=totals["macs"] / images,
+        )
+
+
+class ActivityMeter:
+    """Counts while a network runs inside ``with ActivityMeter(network) as meter:``.
+
+    A layer is known to read spikes when its input is the output of a neuron or a view of it, not by looking at the
+    numbers. Layers are `Conv2d`, `Linear` and the pools of torch; any other module that works on real values
+    declares ``macs_per_output``.
+
+    Args:
+        network: Anything with `LIF` modules inside.
+        synapses: Also count SOPs and MACs; spikes alone are cheaper.
+    """
+
+    def __init__(self, network: nn.Module, synapses: bool = True) -> None:
+        self._network = network
+        self._synapses = synapses
+        self._totals: dict[str, Tensor] = {}
+        self._images = 0
+        self._spike_trains: dict[int, Tensor] = {}  # by address; held so that no address is used twice
+        self._fan_outs: dict[tuple[object, ...], Tensor] = {}
+        self._handles: list[RemovableHandle] = []
+
+    def __enter__(self) -> "ActivityMeter":
+        watch = self._handles.append
+        watch(self._network.register_forward_pre_hook(self._before_network))
+        for name, module in self._network.named_modules():
+            if isinstance(module, LIF):
+                watch(module.register_forward_hook(self._count_spikes(f"spikes/{part_of(name)}")))
+            elif not self._synapses:
+                continue
+            elif isinstance(module, nn.Conv2d | nn.Linear):
+                watch(module.register_forward_hook(self._count_synapses))
+            elif (macs := _macs_per_output(module)) > 0:
+                watch(module.register_forward_hook(self._count_macs(macs)))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._spike_trains.clear()
+
+    def totals(self) -> dict[str, float]:
+        """Sums over all images so far; add those of several workers key by key."""
+        sums: defaultdict[str, float] = defaultdict(float, {"opportunities": 0.0, "sops": 0.0, "macs": 0.0})
+        sums.update({key: float(value) for key, value in self._totals.items()})
+        sums["images"] = float(self._images)
+        return dict(sums)
+
+    def _add(self, key: str, amount: Tensor | float) -> None:
+        amount = torch.as_tensor(amount, dtype=torch.float64)
+        self._totals[key] = self._totals[key] + amount if key in self._totals else amount
+
+    def _before_network(self, network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self._spike_trains.clear()
+        self._images += inputs[0].shape[0]
+
+    def _count_spikes(self, key: str) -> Callable[[nn.Module, object, Tensor], None]:
+        def count(module: nn.Module, inputs: object, spikes: Tensor) -> None:  # noqa: ARG001
+            self._spike_trains[spikes.untyped_storage().data_ptr()] = spikes
+            self._add(key, spikes.sum(dtype=torch.float64))
+            self._add("opportunities", float(spikes.numel()))
+
+        return count
+
+    def _count_macs(self, macs_per_output: int) -> Callable[[nn.Module, object, Tensor], None]:
+        def count(module: nn.Module, inputs: object, output: Tensor) -> None:  # noqa: ARG001
+            self._add("macs", float(output.numel() * macs_per_output))
+
+        return count
+
+    def _count_synapses(self, layer: nn.Conv2d | nn.Linear, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        x = inputs[0]
+        if x.untyped_storage().data_ptr() not in self._spike_trains:
+            self._add("macs", float(output.numel() * layer.weight[0].numel()))
+        elif isinstance(layer, nn.Linear):
+            self._add("sops", x.sum(dtype=torch.float64) * layer.out_features)
+        else:
+            spikes_HW = x.sum(dim=(0, 1), dtype=torch.float64)
+            self._add("sops", (spikes_HW * self._fan_out(layer, x, output)).sum())
+
+    def _fan_out(self, conv: nn.Conv2d, x: Tensor, output: Tensor) -> Tensor:
+        """How many weights a spike at each position of the input meets, ``[H, W]``."""
+        geometry = (
+            conv.kernel_size,
+            conv.stride,
+            conv.padding,
+            conv.dilation,
+            *x.shape[2:],
+            *output.shape[2:],
+        )
+        if geometry not in self._fan_outs:
+            kernel = x.new_ones((1, 1, *conv.kernel_size))
+            with torch.enable_grad():
+                position = torch.zeros_like(x[:1, :1], requires_grad=True)
+                reached = F.conv2d(position, kernel, None, conv.stride, conv.padding, conv.dilation)
+                (windows,) = torch.autograd.grad(reached.sum(), position)
+            self._fan_outs[geometry] = windows[0, 0].double()
+        return self._fan_outs[geometry] * (conv.out_channels // conv.groups)
+
+
+def part_of(module_name: str) -> str:
+    """The part of a network that a module's spikes are reported under: ``cells.2.neurons.0`` is ``cells.2``."""
+    first, _, rest = module_name.partition(".")
+    return f"{first}.{rest.partition('.')[0]}" if first == "cells" else first
+
+
+def _macs_per_output(module: nn.Module) -> int:
+    """Real-valued operations per output element of a module without weights."""
+    if isinstance(module, nn.AvgPool2d | nn.MaxPool2d):
+        size = module.kernel_size
+        return size * size if isinstance(size, int) else size[0] * size[1]
+    return int(getattr(module, "macs_per_output", 0))

@@ -1,0 +1,120 @@
+"""The verb ``python -m raynas_snn.sweep``: starts a sweep or continues it."""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from raynas_snn import registry
+from raynas_snn.cli import Arguments, Parser, run_verb
+from raynas_snn.config import Sweep, load_sweep
+from raynas_snn.config.yaml_text import dump
+from raynas_snn.errors import EXIT_DONE, EXIT_INTERRUPTED, UserError
+from raynas_snn.plan import Plan, default_run_dir, make_plan
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The flags of the verb; there are few on purpose, everything else is a field of the sweep file."""
+    parser = Parser(
+        "python -m raynas_snn.sweep",
+        "Runs a neural architecture search for spiking networks over the outer parameters of a sweep file.\n"
+        "The same command starts a sweep and continues it where it stopped.",
+    )
+    parser.add_argument("file", metavar="FILE", nargs="?", type=Path, help="sweep file; without one, a small default")
+    parser.add_argument(
+        "--set",
+        metavar="A.B=V",
+        action="append",
+        default=[],
+        dest="overrides",
+        help="override a field of the file, the value in YAML; may be given several times",
+    )
+    parser.add_argument("--num-trials", metavar="N", type=int, help="proposals to make; short for sweep.num_trials")
+    parser.add_argument("--run-dir", metavar="D", type=Path, help="where to keep the run (runs/NAME-HASH)")
+    parser.add_argument(
+        "--resume",
+        choices=["auto", "must", "never"],
+        default="auto",
+        help="auto continues what the run directory holds or starts; must only continues, never only starts",
+    )
+    parser.add_argument(
+        "--address",
+        metavar="A",
+        help="Ray cluster to join, or auto; without it $RAY_ADDRESS, else a Ray of its own on this machine",
+    )
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--dry-run", action="store_true", help="say what would run, and stop")
+    instead.add_argument("--print-config", action="store_true", help="print the file with every default, and stop")
+    instead.add_argument(
+        "--list",
+        metavar="KIND",
+        dest="kind",
+        help=f"list the names of a kind, and stop: {', '.join(registry.KINDS)}",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
+
+
+def main(argv: Arguments = None) -> int:
+    """Runs the verb and returns its exit code."""
+    return run_verb(_sweep, argv)
+
+
+def _sweep(argv: Arguments) -> int:
+    options = make_parser().parse_args(argv)
+    if options.kind is not None:
+        _print_listing(options.kind, options.json)
+        return EXIT_DONE
+    sweep = load_sweep(options.file, options.overrides, options.num_trials)
+    _check_data(sweep)
+    if options.print_config:
+        resolved = sweep.resolved()
+        print(json.dumps(resolved, indent=2) if options.json else dump(resolved).rstrip())
+        return EXIT_DONE
+    plan = make_plan(sweep, options.run_dir or default_run_dir(sweep), options.resume)
+    if options.dry_run:
+        print(json.dumps(plan.as_dict(), indent=2) if options.json else plan.text())
+        return EXIT_DONE
+    return _run(plan, options.address, options.json)
+
+
+def _run(plan: Plan, address: str | None, as_json: bool) -> int:
+    from rich.console import Console
+
+    from raynas_snn.cluster.orchestrate import run_sweep  # imports ray, which takes seconds
+    from raynas_snn.cluster.quiet import own_stream
+    from raynas_snn.report import print_report, report_as_dict
+    from raynas_snn.results.run_dir import RunDir
+    from raynas_snn.results.tables import write_report
+
+    outcome = run_sweep(plan, address, Console(file=own_stream(stderr=as_json)))
+    run = RunDir.open(plan.run_dir)
+    rows = write_report(run)
+    if as_json:
+        print(json.dumps({**report_as_dict(run, rows), **asdict(outcome)}, indent=2))
+    elif outcome.exit_code != EXIT_INTERRUPTED:
+        print_report(run, rows)
+    return outcome.exit_code
+
+
+def _check_data(sweep: Sweep) -> None:
+    try:
+        registry.resolve("datasets", sweep.config.data.name).check(sweep.config.data)
+    except UserError as error:
+        raise UserError(f"{sweep.source}: {error}") from None
+
+
+def _print_listing(kind: str, as_json: bool) -> None:
+    rows = registry.listing(kind)
+    if as_json:
+        things = [{"name": name, "description": text, "from": origin} for name, text, origin in rows]
+        print(json.dumps({kind: things}, indent=2))
+        return
+    width = max(len(name) for name, _, _ in rows)
+    for name, text, origin in rows:
+        print(f"{name:<{width}}  {text}" + ("" if origin == "built in" else f" [{origin}]"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

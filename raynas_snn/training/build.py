@@ -1,0 +1,53 @@
+"""From a trial's configuration to networks, operations and seeds."""
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from raynas_snn.config.schema import TrialConfig
+from raynas_snn.nas.cell import MakeOperation
+from raynas_snn.nas.macro import Macro
+from raynas_snn.registry import resolve
+from raynas_snn.snn.neuron import NeuronSettings
+from raynas_snn.space import SearchSpace, load_space
+
+Phase = Literal["search", "retrain"]
+
+
+def operations_of(space: SearchSpace) -> dict[str, MakeOperation]:
+    """The candidates of a search space, by name, in the order of the alphas' columns."""
+    operations: dict[str, Any] = {name: resolve("operations", name) for name in space.operations}
+    return operations
+
+
+def macro_of(trial: TrialConfig, phase: Phase, num_classes: int, image_shape: tuple[int, int, int]) -> Macro:
+    """The outer shape of the supernet (``search``) or of the derived network (``retrain``)."""
+    model, search = trial.model, trial.search
+    attention: Any = resolve("attentions", model.attention)
+    neuron_kind: Any = resolve("neurons", model.neuron)
+    surrogate: Any = resolve("surrogates", model.surrogate)
+    searching = phase == "search"
+    return Macro(
+        num_classes=num_classes,
+        image_shape=image_shape,
+        channels=search.channels or model.channels if searching else model.channels,
+        layers=search.layers or model.layers if searching else model.layers,
+        num_steps=model.num_steps,
+        num_nodes=load_space(trial.space).num_nodes,
+        attention=attention,
+        attention_scope=search.attention_scope if searching else trial.retrain.attention_scope,
+        neuron=NeuronSettings(model.decay, model.v_th, surrogate(), model.detach_reset),
+        neuron_kind=neuron_kind,
+    )
+
+
+def seed_of(seed: int, *purpose: int) -> int:
+    """A seed of its own for each purpose (phase, epoch, stream), derived from the trial's seed."""
+    state = np.random.SeedSequence([seed, *purpose]).generate_state(2, np.uint32)
+    return int(state[0]) << 31 ^ int(state[1])
+
+
+def generator_for(device: str, seed: int, *purpose: int) -> torch.Generator:
+    """Random numbers that depend on the seed and the purpose alone, so that any epoch can be repeated."""
+    return torch.Generator(device).manual_seed(seed_of(seed, *purpose))

@@ -1,0 +1,139 @@
+"""Images on the training device, and the batches made of them there."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raynas_snn.config.schema import DataConfig
+from raynas_snn.registry import resolve
+from raynas_snn.training.augment import Augmentation, Draws, augment, cut_out
+from raynas_snn.training.datasets import Dataset, Images, Int64
+from raynas_snn.training.distributed import World
+
+Batch = tuple[Tensor, Tensor]
+
+
+class DeviceImages:
+    """Some images with their labels, kept on the device as uint8 and turned into batches there.
+
+    Args:
+        images: ``[N, C, H, W]`` uint8.
+        labels: ``[N]``.
+        mean: Per channel, in 0..1, of the training set.
+        std: Likewise.
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor, mean: Tensor, std: Tensor) -> None:
+        self.images, self.labels = images, labels
+        self._mean, self._std = mean, std
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def subset(self, indices: Int64) -> "DeviceImages":
+        """The images at ``indices``, copied."""
+        chosen = torch.from_numpy(indices).to(self.images.device)
+        return DeviceImages(self.images[chosen], self.labels[chosen], self._mean, self._std)
+
+    def training_batches(
+        self, batch_size: int, augmentation: Augmentation, generator: torch.Generator, world: World
+    ) -> Iterator[Batch]:
+        """One epoch of shuffled, augmented batches; every worker gets its share of each.
+
+        All workers draw the same numbers for the whole batch, so two workers see what one would see. An incomplete
+        last batch is left out, unless it is the only one.
+
+        Args:
+            batch_size: Images per step of all workers together.
+            augmentation: What is done to them.
+            generator: On the same device; decides everything that is random.
+            world: This worker's place.
+
+        Yields:
+            Images ``[N / workers, C, H, W]`` float, normalised, channels last; labels ``[N / workers]``.
+        """
+        batch_size = min(batch_size, len(self))
+        order = torch.randperm(len(self), generator=generator, device=generator.device)
+        share = world.share(batch_size)
+        for first in range(0, len(self) - batch_size + 1, batch_size):
+            draws = Draws.draw(batch_size, augmentation, (*self.images.shape[2:],), generator)[share]
+            chosen = order[first : first + batch_size][share]
+            images = self._normalise(augment(self.images[chosen], augmentation, draws))
+            yield cut_out(images, augmentation, draws), self.labels[chosen]
+
+    def evaluation_batches(self, batch_size: int, world: World) -> Iterator[Batch]:
+        """All images in order, each on exactly one worker; shapes as in `training_batches`."""
+        images, labels = self.images[world.rank :: world.size], self.labels[world.rank :: world.size]
+        for first in range(0, len(images), batch_size):
+            yield self._normalise(images[first : first + batch_size]), labels[first : first + batch_size]
+
+    def num_batches(self, batch_size: int) -> int:
+        """Steps per epoch of training."""
+        return len(self) // min(batch_size, len(self))
+
+    def _normalise(self, images: Tensor) -> Tensor:
+        scaled = (images.float() / 255 - self._mean) / self._std
+        return scaled.contiguous(memory_format=torch.channels_last)
+
+
+def load_images(config: DataConfig, device: str) -> tuple[DeviceImages, DeviceImages, Images]:
+    """Loads a data set and moves it to the device: training images, test images, and the arrays themselves.
+
+    Raises:
+        UserError: If its files are missing or broken.
+    """
+    arrays = dataset(config).load(config)
+    pixels = arrays.train_images
+    mean = pixels.mean(axis=(0, 2, 3), dtype=np.float64)
+    square = np.square(pixels, dtype=np.uint16).mean(axis=(0, 2, 3), dtype=np.float64)
+    std = np.sqrt(np.maximum(square - mean**2, 1e-6))
+    statistics = [
+        torch.tensor(statistic.reshape(1, -1, 1, 1) / 255, dtype=torch.float32, device=device)
+        for statistic in (mean, std)
+    ]
+    train, test = (
+        DeviceImages(torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device), *statistics)
+        for images, labels in (
+            (arrays.train_images, arrays.train_labels),
+            (arrays.test_images, arrays.test_labels),
+        )
+    )
+    return train, test, arrays
+
+
+def augmentation_for(config: DataConfig) -> Augmentation:
+    """What the configuration asks for, or what the data set recommends."""
+    recommended = dataset(config)
+    return Augmentation(
+        recommended.crop_padding if config.crop_padding is None else config.crop_padding,
+        recommended.flip if config.flip is None else config.flip,
+        recommended.cutout if config.cutout is None else config.cutout,
+    )
+
+
+def search_split(number: int, seed: int, directory: Path, world: World) -> tuple[Int64, Int64]:
+    """Halves the training set for the search: indices for the weights, indices for the alphas.
+
+    Drawn from the seed once and saved as ``split.npz`` in the trial's folder; later attempts read it back.
+    """
+    path = directory / "split.npz"
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as saved:
+            return saved["weights"], saved["alphas"]
+    order = np.random.default_rng(seed).permutation(number)
+    weights, alphas = np.sort(order[: number // 2]), np.sort(order[number // 2 :])
+    if world.rank == 0:
+        scratch = path.with_suffix(".tmp.npz")
+        np.savez_compressed(scratch, weights=weights, alphas=alphas)
+        scratch.replace(path)
+    return weights, alphas
+
+
+def dataset(config: DataConfig) -> Dataset:
+    """The registered data set that the configuration names."""
+    found = resolve("datasets", config.name)
+    assert isinstance(found, Dataset)
+    return found

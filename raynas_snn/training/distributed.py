@@ -1,0 +1,79 @@
+"""Several workers training one network: who am I, and sums and means over all of us."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+@dataclass(frozen=True)
+class World:
+    """This worker's place among those that train together; without a process group it is alone."""
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def current(cls) -> "World":
+        """Reads it off torch.distributed."""
+        if dist.is_available() and dist.is_initialized():
+            return cls(dist.get_rank(), dist.get_world_size())
+        return cls()
+
+    def share(self, batch_size: int) -> slice:
+        """This worker's part of a batch of all workers."""
+        return slice(batch_size * self.rank // self.size, batch_size * (self.rank + 1) // self.size)
+
+
+def distribute(network: nn.Module, world: World) -> nn.Module:
+    """Wraps a network so that gradients are averaged over the workers; alone, leaves it as it is.
+
+    Buffers are left to `average_buffers`: once per epoch is enough, and no worker's statistics are thrown away.
+    """
+    if world.size == 1:
+        return network
+    device = next(network.parameters()).device
+    return DistributedDataParallel(
+        network,
+        device_ids=[device] if device.type == "cuda" else None,
+        broadcast_buffers=False,
+        gradient_as_bucket_view=True,
+    )
+
+
+def average(tensors: Sequence[Tensor]) -> None:
+    """Replaces tensors by their mean over the workers, in one message."""
+    world = World.current()
+    if world.size == 1 or not tensors:
+        return
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
+    dist.all_reduce(flat)
+    flat /= world.size
+    for tensor, mean in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
+        tensor.copy_(mean.view_as(tensor))
+
+
+def average_buffers(network: nn.Module) -> None:
+    """Gives all workers the same running statistics, the mean of what each has seen."""
+    average([buffer for buffer in network.buffers() if buffer.is_floating_point()])
+
+
+def sum_over_workers(values: Mapping[str, float]) -> dict[str, float]:
+    """Adds up numbers key by key; every worker must come with the same keys."""
+    if World.current().size == 1:
+        return dict(values)
+    keys = sorted(values)
+    device = f"cuda:{torch.cuda.current_device()}" if dist.get_backend() == "nccl" else "cpu"
+    numbers = torch.tensor([values[key] for key in keys], dtype=torch.float64, device=device)
+    dist.all_reduce(numbers)
+    return dict(zip(keys, numbers.tolist(), strict=True))
+
+
+def limit_threads(num_cpus: int) -> None:
+    """Keeps torch to the CPUs this worker was given, so that trials side by side do not slow each other down."""
+    os.environ["OMP_NUM_THREADS"] = str(num_cpus)
+    torch.set_num_threads(max(1, num_cpus))

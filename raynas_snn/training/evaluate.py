@@ -1,0 +1,46 @@
+"""Accuracy and activity of a network on images it was not trained on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from raynas_snn.snn.energy import Activity, ActivityMeter
+from raynas_snn.training.data import DeviceImages
+from raynas_snn.training.distributed import World, sum_over_workers
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a network does on a set of images: the share it gets right, and its activity per image."""
+
+    accuracy: float
+    activity: Activity
+
+
+def evaluate(
+    network: nn.Module,
+    predict: Callable[[Tensor], Tensor],
+    images: DeviceImages,
+    batch_size: int,
+    synapses: bool,
+) -> Evaluation:
+    """Runs all images once, shared by the workers.
+
+    Args:
+        network: Whose neurons are counted; put into evaluation mode and back.
+        predict: Maps images ``[N, C, H, W]`` to logits ``[N, classes]`` by calling the network.
+        images: What it is tested on.
+        batch_size: Images at a time per worker.
+        synapses: Count synaptic operations and energy too, not only spikes.
+    """
+    was_training = network.training
+    network.eval()
+    correct: Tensor | float = 0.0
+    with torch.no_grad(), ActivityMeter(network, synapses) as meter:
+        for batch, labels in images.evaluation_batches(batch_size, World.current()):
+            correct = correct + (predict(batch).argmax(dim=1) == labels).sum()
+    network.train(was_training)
+    totals = sum_over_workers(meter.totals() | {"correct": float(correct)})
+    return Evaluation(totals["correct"] / totals["images"], Activity.from_totals(totals))

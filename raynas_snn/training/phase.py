@@ -1,0 +1,133 @@
+"""A run of epochs that can be interrupted anywhere and goes on where it stopped, to the bit on a CPU."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from raynas_snn.training.checkpoint import (
+    State,
+    load_checkpoint,
+    random_state,
+    restore_random_state,
+    save_checkpoint,
+)
+from raynas_snn.training.distributed import World
+from raynas_snn.trial import EpochRow, TrialContext, TrialFailure
+
+COLUMNS = (
+    "epoch",
+    "phase",
+    "phase_epoch",
+    "phase_epochs",
+    "train_loss",
+    "train_accuracy",
+    "alpha_loss",
+    "accuracy",
+    "spikes",
+    "firing_rate",
+    "alpha_entropy_normal",
+    "alpha_entropy_reduction",
+    "lr",
+    "seconds",
+)
+
+
+class Stateful(Protocol):
+    """A network, an optimiser, a schedule."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that must survive."""
+        ...
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any:
+        """Goes back to it."""
+        ...
+
+
+@dataclass
+class Phase:
+    """One phase of a trial: its epochs, what it must remember, and where.
+
+    Attributes:
+        name: ``search`` or ``retrain``; a checkpoint of another phase is not read.
+        epochs: How many.
+        first_epoch: Epochs of the phases before; reports count over all phases.
+        members: What a checkpoint holds, by name.
+        context: The trial's folder and report.
+        carried: Plain results of earlier phases that the checkpoint must keep.
+        best: Plain facts about the best epoch so far, kept with the checkpoint.
+        seconds: Time spent on epochs, over all attempts.
+    """
+
+    name: str
+    epochs: int
+    first_epoch: int
+    members: Mapping[str, Stateful]
+    context: TrialContext
+    carried: State = field(default_factory=dict)
+    best: State = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def run(self, epoch: Callable[[int], dict[str, Any]]) -> None:
+        """Calls ``epoch(index)`` for what is still to do; it trains, evaluates and returns its numbers.
+
+        After each epoch the checkpoint is replaced first and the report made second; a trial that was killed in
+        between makes that report when it continues.
+
+        Raises:
+            TrialFailure: If the loss is not finite.
+        """
+        for index in self._remaining():
+            start = time.monotonic()
+            numbers = epoch(index)
+            loss = numbers["train_loss"]
+            if not math.isfinite(loss):
+                raise TrialFailure(
+                    f"the loss is {loss} in epoch {index + 1} of {self.name}; a lower {self.name}.lr or a "
+                    f"{self.name}.grad_clip may help"
+                )
+            self.seconds += time.monotonic() - start
+            row = {
+                "epoch": self.first_epoch + index + 1,
+                "phase": self.name,
+                "phase_epoch": index + 1,
+                "phase_epochs": self.epochs,
+                "seconds": round(self.seconds, 3),
+                **numbers,
+            }
+            ordered = {column: row.get(column, "") for column in COLUMNS}
+            self._save(index + 1, ordered)
+            self.context.report(ordered)
+
+    def _remaining(self) -> Iterator[int]:
+        saved = load_checkpoint(checkpoint_path(self.context.directory), self.context.device)
+        done = 0
+        if saved is not None and saved["phase"] == self.name:
+            for name, member in self.members.items():
+                member.load_state_dict(saved["members"][name])
+            restore_random_state(saved["random"])
+            done, self.best, self.seconds = saved["epoch"], saved["best"], saved["seconds"]
+            self.context.report(saved["row"])
+        yield from range(done, self.epochs)
+
+    def _save(self, done: int, row: EpochRow) -> None:
+        if World.current().rank == 0:
+            state = {
+                "phase": self.name,
+                "epoch": done,
+                "members": {name: member.state_dict() for name, member in self.members.items()},
+                "random": random_state(),
+                "best": self.best,
+                "seconds": self.seconds,
+                "row": dict(row),
+                "carried": self.carried,
+            }
+            save_checkpoint(checkpoint_path(self.context.directory), state)
+
+
+def checkpoint_path(directory: Path) -> Path:
+    """Where a trial keeps its one checkpoint."""
+    return directory / "checkpoint" / "last.pt"

@@ -1,0 +1,104 @@
+"""The second phase: train the derived network from scratch, then test it on held-out images."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from raynas_snn.config.schema import TrialConfig
+from raynas_snn.nas.bilevel import StepResult, descend
+from raynas_snn.nas.network import DerivedNetwork, channels_last, check_operations, count_parameters
+from raynas_snn.space import load_space
+from raynas_snn.training.build import generator_for, macro_of, operations_of, seed_of
+from raynas_snn.training.data import DeviceImages, augmentation_for
+from raynas_snn.training.distributed import World, average_buffers, distribute
+from raynas_snn.training.evaluate import Evaluation, evaluate
+from raynas_snn.training.phase import Phase
+from raynas_snn.training.search import EVALUATION_BATCH, SearchResult, epoch_means
+from raynas_snn.trial import Metrics, TrialContext
+
+RETRAIN = 1  # purpose of a seed, see build.seed_of
+
+
+def retrain(
+    trial: TrialConfig,
+    context: TrialContext,
+    found: SearchResult,
+    train: DeviceImages,
+    test: DeviceImages,
+    num_classes: int,
+) -> Metrics:
+    """Trains the derived network on the whole training set and tests it.
+
+    The test images choose nothing: every epoch's accuracy on them is reported, the last one's is the result.
+
+    Returns:
+        ``accuracy`` (share), ``search_accuracy``, ``params``, ``params_with_auxiliary``, ``spikes`` (per image, summed
+        over time steps; ``spikes/<part>`` by cell), ``firing_rate``, ``sops``, ``macs``, ``energy_uj`` (all per
+        image), ``seconds``.
+    """
+    config, device, world = trial.retrain, context.device, World.current()
+    operations = operations_of(load_space(trial.space))
+    check_operations(found.genotype, operations)
+    image_shape = (*train.images.shape[1:],)
+    torch.manual_seed(seed_of(trial.seed, RETRAIN))
+    macro = macro_of(trial, "retrain", num_classes, image_shape)
+    network = DerivedNetwork(macro, found.genotype, operations, config.auxiliary)
+    channels_last(network.to(device))
+    optimizer = torch.optim.SGD(network.parameters(), config.lr, config.momentum, weight_decay=config.weight_decay)
+    schedule = CosineAnnealingLR(optimizer, config.epochs, config.lr_min)
+    augmentation = augmentation_for(trial.data)
+    phase = Phase(
+        "retrain",
+        config.epochs,
+        trial.search.epochs,
+        {"network": network, "optimizer": optimizer, "schedule": schedule},
+        context,
+        carried=found.to_dict(),
+    )
+    distributed = distribute(network, world)
+
+    def test_network(synapses: bool) -> Evaluation:
+        return evaluate(network, lambda batch: network(batch)[0], test, EVALUATION_BATCH, synapses)
+
+    def epoch(index: int) -> dict[str, Any]:
+        lr = schedule.get_last_lr()[0]
+        generator = generator_for(device, trial.seed, RETRAIN, index)
+        steps = []
+        for images, labels in train.training_batches(config.batch_size, augmentation, generator, world):
+            logits, auxiliary_logits = distributed(images)
+            loss = F.cross_entropy(logits, labels)
+            steps.append(StepResult.of(loss, logits, labels))
+            if auxiliary_logits is not None:
+                loss = loss + config.auxiliary_weight * F.cross_entropy(auxiliary_logits, labels)
+            descend(loss, network, optimizer, config.grad_clip)
+        schedule.step()
+        average_buffers(network)
+        evaluation = test_network(synapses=False)
+        train_loss, train_accuracy = epoch_means(steps)
+        return {
+            "train_loss": train_loss,
+            "train_accuracy": train_accuracy,
+            "accuracy": evaluation.accuracy,
+            "spikes": evaluation.activity.spikes,
+            "firing_rate": evaluation.activity.firing_rate,
+            "lr": lr,
+        }
+
+    phase.run(epoch)
+    result = test_network(synapses=True)
+    activity = result.activity
+    return {
+        "accuracy": result.accuracy,
+        "search_accuracy": found.accuracy,
+        "params": count_parameters(network, auxiliary=False),
+        "params_with_auxiliary": count_parameters(network),
+        "spikes": activity.spikes,
+        "firing_rate": activity.firing_rate,
+        "sops": activity.sops,
+        "macs": activity.macs,
+        "energy_uj": activity.energy_uj,
+        "seconds": found.seconds + phase.seconds,
+        **{f"spikes/{part}": spikes for part, spikes in activity.spikes_per_cell.items()},
+    }

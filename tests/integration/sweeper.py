@@ -1,0 +1,90 @@
+"""Real sweeps, started as users start them: as a process, from a folder of their own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+SECONDS_TO_END = 300
+
+# Small enough for seconds, real enough to learn something.
+TINY = {
+    "model.channels": 8,
+    "search.epochs": 1,
+    "retrain.epochs": 4,
+    "data.num_train": 640,
+    "sweep.num_seeds": 1,
+}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a sweep process ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True)
+class Sweeper:
+    """Starts sweeps in one folder."""
+
+    folder: Path
+    login: dict[str, str] = field(default_factory=dict)  # for a Ray that asks for a token
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Modules of the test's folder can be imported; nothing is inherited from a Ray outside."""
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        return clean | {"PYTHONPATH": str(self.folder)} | self.login
+
+    def start(self, *arguments: str, settings: dict[str, Any] | None = None) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "raynas_snn.sweep", *arguments]
+        for path, value in (settings or {}).items():
+            command += ["--set", f"{path}={json.dumps(value)}"]
+        return subprocess.Popen(
+            command, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment
+        )
+
+    def run(self, *arguments: str, settings: dict[str, Any] | None = None) -> Ended:
+        process = self.start(*arguments, settings=settings)
+        try:
+            out, err = process.communicate(timeout=SECONDS_TO_END)
+        finally:
+            process.kill()
+        return Ended(process.returncode, out, err)
+
+    def records(self, run: str = "run") -> list[dict[str, Any]]:
+        path = self.folder / run / "trials.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def curve(self, uid: str, run: str = "run") -> list[list[str]]:
+        path = self.folder / run / "trials" / uid / "curve.csv"
+        return [line.split(",") for line in path.read_text().splitlines()[1:]] if path.exists() else []
+
+
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Polls while the process lives."""
+    deadline = time.monotonic() + SECONDS_TO_END
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def interrupt(process: subprocess.Popen[str], number: signal.Signals) -> Ended:
+    """Sends a signal and waits for the end."""
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    return Ended(process.returncode, out, err)

@@ -1,0 +1,243 @@
+"""The orchestration with instant trials: real Ray, real Optuna, real files."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+from sweeper import Ended, Sweeper, interrupt, wait_until
+
+from raynas_snn.cluster.ledger import STUDY_NAME
+
+pytestmark = pytest.mark.ray
+
+FAKE = {"trial": "fake"}
+
+TROUBLE = """
+import os
+from pathlib import Path
+import time
+from raynas_snn.trial import TrialFailure, TrialRecipe
+from trials.fake import fake
+
+
+def trouble(trial, context):
+    if trial.model.num_steps == 2:
+        raise RuntimeError("two lines\\nof reason")
+    if trial.model.num_steps == 3:
+        raise TrialFailure("a lower search.lr may help")
+    if trial.model.num_steps == 4:
+        os.abort()
+    metrics = fake(trial, context)
+    return metrics | ({"accuracy": float("nan")} if trial.model.num_steps == 5 else {})
+
+
+def slow(trial, context):
+    for epoch in range(1, 1000):
+        context.report({"epoch": epoch, "phase": "search", "accuracy": 0.5, "spikes": 1.0})
+        time.sleep(0.2)
+
+
+RECIPE = TrialRecipe(run=trouble, total_epochs=lambda trial: 3, uses_workers=False)
+SLOW = TrialRecipe(run=slow, total_epochs=lambda trial: 1000, uses_workers=False)
+"""
+
+
+def study_of(run: Path) -> optuna.Study:
+    return optuna.load_study(
+        study_name=STUDY_NAME, storage=JournalStorage(JournalFileBackend(str(run / "study.journal")))
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(shared_sweeper: Sweeper) -> Ended:
+    return shared_sweeper.run("--json", "--run-dir", "run", settings=FAKE)
+
+
+def test_a_sweep_ends_with_one_object_on_stdout_and_few_lines_beside_it(finished: Ended) -> None:
+    assert finished.code == 0, finished.err
+    summary = finished.json
+    assert (summary["num_trials"], summary["num_finished"], summary["num_failed"]) == (6, 6, 0)
+    assert [(row["factor"], row["level"], row["n"]) for row in summary["rows"]] == [
+        ("model.attention", level, 2) for level in ("none", "ct", "ma")
+    ]
+    assert "http://127.0.0.1:" in finished.err  # the dashboard
+    assert "raylet" not in finished.err
+    assert "WARNING" not in finished.err
+    assert len(finished.err.splitlines()) < 40
+
+
+def test_the_run_directory_holds_everything_once(finished: Ended, shared_sweeper: Sweeper) -> None:
+    run = shared_sweeper.folder / "run"
+    names = {path.name for path in run.iterdir()}
+    assert names == {
+        "config.yaml",
+        "manifest.json",
+        "study.journal",
+        "trials.jsonl",
+        "lock",
+        "trials",
+        "tb",
+        "report",
+        "ray.log",
+    }
+    uids = [f"p{proposal:04d}-s{seed}" for proposal in range(3) for seed in range(2)]
+    assert sorted(record["uid"] for record in shared_sweeper.records()) == uids
+    assert sorted(path.name for path in (run / "trials").iterdir()) == uids
+    assert all(list((run / "tb" / uid).glob("events.out.tfevents.*")) for uid in uids)
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["packages"]["ray"]
+    assert len(manifest["data"]["sha256"]) == 64
+    assert manifest["seeds"] == [0, 1]
+    assert manifest["starts"][0]["command"].startswith("python -m raynas_snn.sweep")
+
+
+def test_optuna_is_told_the_mean_over_seeds_and_how_each_ended(finished: Ended, shared_sweeper: Sweeper) -> None:
+    accuracies: dict[int, list[float]] = {}
+    for record in shared_sweeper.records():
+        accuracies.setdefault(record["proposal"], []).append(record["metrics"]["accuracy"])
+    for trial in study_of(shared_sweeper.folder / "run").get_trials():
+        assert trial.state == TrialState.COMPLETE
+        assert trial.value == pytest.approx(sum(accuracies[trial.number]) / 2)
+        for repeat in range(2):
+            assert trial.user_attrs[f"p{trial.number:04d}-s{repeat}"]["end_reason"] == "finished"
+            assert trial.user_attrs[f"p{trial.number:04d}-s{repeat}"]["epochs"] == 22
+
+
+def test_the_same_command_again_does_nothing_and_says_so(finished: Ended, shared_sweeper: Sweeper) -> None:
+    before = (shared_sweeper.folder / "run" / "trials.jsonl").read_bytes()
+    again = shared_sweeper.run("--run-dir", "run", settings=FAKE)
+    assert again.code == 0
+    assert again.out.startswith("Nothing to do: all 6 trials have ended.\n")
+    assert "attention" in again.out
+    assert (shared_sweeper.folder / "run" / "trials.jsonl").read_bytes() == before
+
+
+def test_another_meaning_is_refused_field_by_field(finished: Ended, shared_sweeper: Sweeper) -> None:
+    before = (shared_sweeper.folder / "run" / "config.yaml").read_bytes()
+    other = shared_sweeper.run("--run-dir", "run", settings={**FAKE, "model.decay": 0.3, "search.epochs": 9})
+    assert other.code == 2
+    assert "model.decay: 0.2 -> 0.3; search.epochs: 2 -> 9" in other.err
+    assert len(other.err.splitlines()) == 1
+    assert (shared_sweeper.folder / "run" / "config.yaml").read_bytes() == before
+
+
+def test_more_seeds_run_only_what_is_missing(finished: Ended, shared_sweeper: Sweeper) -> None:
+    before = shared_sweeper.records()
+    more = shared_sweeper.run("--json", "--run-dir", "run", settings={**FAKE, "sweep.num_seeds": 3})
+    assert more.code == 0, more.err
+    assert (more.json["num_trials"], more.json["num_run"]) == (9, 3)
+    after = shared_sweeper.records()
+    assert after[:6] == before
+    assert sorted(record["uid"] for record in after[6:]) == ["p0000-s2", "p0001-s2", "p0002-s2"]
+
+
+def test_status_reads_it_all_without_ray(finished: Ended, shared_sweeper: Sweeper) -> None:
+    code = "import sys; sys.modules['ray'] = None; from raynas_snn.status import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "run", "--json"], cwd=shared_sweeper.folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["counts"]["finished"] >= 6
+
+
+def test_failed_trials_are_recorded_with_their_reason_and_stay_out_of_the_means(sweeper: Sweeper) -> None:
+    (sweeper.folder / "trouble.py").write_text(TROUBLE)
+    ended = sweeper.run(
+        "--json",
+        "--run-dir",
+        "run",
+        settings={
+            "trial": "trouble:RECIPE",
+            "model.attention": "none",
+            "model.num_steps": {"choice": [1, 2, 3, 4, 5]},
+            "sweep.num_seeds": 1,
+        },
+    )
+    assert ended.code == 3, ended.err
+    records = {record["outer"]["model.num_steps"]: record for record in sweeper.records()}
+    assert [records[steps]["end_reason"] for steps in (1, 2, 3, 4, 5)] == ["finished"] + ["failed"] * 4
+    assert records[2]["error"].startswith("RuntimeError: two lines of reason (details: ")
+    assert records[3]["error"] == "a lower search.lr may help"
+    assert records[4]["error"]
+    assert records[5]["error"] == "the objective 'accuracy' is nan"
+    rows = {row["level"]: row for row in ended.json["rows"]}
+    assert [rows[steps]["num_failed"] for steps in (1, 2, 3, 4, 5)] == [0, 1, 1, 1, 1]
+    assert rows[5]["accuracy_mean"] is None
+    states = [trial.state for trial in study_of(sweeper.folder / "run").get_trials()]
+    assert states == [TrialState.COMPLETE] + [TrialState.FAIL] * 4
+    assert "RuntimeError" in (sweeper.folder / "run" / "trials" / "p0001-s0" / "error.txt").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_sweep_says_how_to_continue(sweeper: Sweeper, number: signal.Signals) -> None:
+    (sweeper.folder / "trouble.py").write_text(TROUBLE)
+    process = sweeper.start("--run-dir", "run", settings={"trial": "trouble:SLOW"})
+    wait_until(lambda: len(sweeper.curve("p0000-s0")) > 1, process)
+    rival = sweeper.run("--run-dir", "run", settings={"trial": "trouble:SLOW"})
+    assert rival.code == 2
+    assert f"another driver is at work here: process {process.pid} on {socket.gethostname()}" in rival.err
+    ended = interrupt(process, number)
+    assert ended.code == 130, ended.err
+    assert "To continue: python -m raynas_snn.sweep --run-dir run --set " in ended.out.splitlines()[-1]
+    assert "Traceback" not in ended.err
+    assert not sweeper.records()
+
+
+@pytest.fixture
+def running_ray(sweeper: Sweeper) -> Iterator[str]:
+    """The address of a Ray that was there before and asks for a token."""
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    token = sweeper.folder / "token"
+    token.write_text("0123456789abcdef" * 4)
+    sweeper.login.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token))
+    ray = Path(sys.executable).with_name("ray")
+    options = [f"--port={port}", "--num-cpus=2", "--disable-usage-stats", "--dashboard-port=0", "--block"]
+    head = subprocess.Popen(
+        [str(ray), "start", "--head", *options],
+        env=sweeper.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert head.stdout is not None
+    for line in head.stdout:
+        if "--block" in line:
+            break
+    yield f"127.0.0.1:{port}"
+    head.terminate()
+    head.wait(timeout=60)
+    head.stdout.close()
+
+
+def test_a_running_ray_is_joined_and_left_running(sweeper: Sweeper, running_ray: str) -> None:
+    for run in ("first", "second"):
+        ended = sweeper.run("--address", running_ray, "--run-dir", run, settings={**FAKE, "sweep.num_seeds": 1})
+        assert ended.code == 0, ended.err
+        assert len(sweeper.records(run)) == 3
+
+
+def test_no_ray_at_the_address_is_one_line_and_writes_nothing(sweeper: Sweeper) -> None:
+    ended = sweeper.run("--address", "127.0.0.1:1", "--run-dir", "run", settings=FAKE)
+    assert ended.code == 2
+    assert ended.err.startswith("error: --address: no Ray answers at '127.0.0.1:1'")
+    assert len(ended.err.splitlines()) == 1
+    assert not (sweeper.folder / "run").exists()
+
+
+def test_a_trial_that_can_never_fit_is_an_error_at_once(sweeper: Sweeper) -> None:
+    ended = sweeper.run("--run-dir", "run", settings={**FAKE, "resources.cpus_per_worker": 500})
+    assert ended.code == 2
+    assert "a trial needs 1 workers with 500 CPU and 0 GPU each, which never fit" in ended.err
+    assert not (sweeper.folder / "run").exists()

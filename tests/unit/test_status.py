@@ -1,0 +1,197 @@
+"""The verbs status and report: from the files of a run to the screen."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raynas_snn import report, status
+from raynas_snn.errors import EXIT_DONE, EXIT_USAGE
+from raynas_snn.results.files import write_json
+from raynas_snn.results.planned import num_trials
+from raynas_snn.results.progress import read_progress
+from raynas_snn.results.records import TrialRecord
+from raynas_snn.results.run_dir import RunDir
+
+CONFIG: dict[str, Any] = {
+    "name": "ablation",
+    "space": "attention_ablation",
+    "data": {"name": "digits"},
+    "model": {"attention": {"choice": ["none", "ct", "ma"]}, "num_steps": 2},
+    "sweep": {"sampler": "grid", "num_seeds": 2, "num_trials": None, "objectives": {"accuracy": "maximize"}},
+}
+
+
+def finished(uid: str, accuracy: float, **metrics: float) -> TrialRecord:
+    numbers = {"accuracy": accuracy, "spikes": 1234.0, "energy_uj": 0.5, "params": 1e6} | metrics
+    return TrialRecord(uid, 0, 0, {"model.attention": "none"}, "finished", 5, 1.0, numbers)
+
+
+def failed(uid: str, error: str) -> TrialRecord:
+    return TrialRecord(uid, 0, 0, {"model.attention": "ct"}, "failed", 1, 1.0, error=error)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    """Six trials planned: two finished, one failed, one under way, one prepared, one not begun."""
+    run = RunDir.create(tmp_path / "run", CONFIG, {})
+    run.note_start("raynas sweep ablation.yaml")
+    run.append(finished("p0000-s0", 0.5))
+    run.append(finished("p0000-s1", 0.75))
+    run.append(failed("p0001-s0", "Traceback (most recent call last):\n  File ...\nRuntimeError: [out] of memory"))
+    for uid in ("p0000-s0", "p0001-s1", "p0002-s0"):
+        write_json(run.trial(uid).create().config, {"uid": uid, "outer": {"model.attention": "ct"}})
+    run.trial("p0000-s0").append_curve({"epoch": 5})
+    run.trial("p0001-s1").append_curve({"epoch": 1, "phase": "search", "accuracy": 0.25, "spikes": float("nan")})
+    run.trial("p0001-s1").append_curve({"epoch": 2, "phase": "search", "accuracy": 0.375, "spikes": 45678.0})
+    return run
+
+
+def test_what_runs_is_told_from_what_was_interrupted(run: RunDir) -> None:
+    counts = {"finished": 2, "failed": 1, "early_stopped": 0, "running": 0, "interrupted": 1, "waiting": 2}
+    progress = read_progress(run)
+    assert progress.counts == counts
+    assert (progress.driver, progress.is_complete) == (None, False)
+    with run.lock():
+        progress = read_progress(run)
+    assert progress.counts == counts | {"running": 1, "interrupted": 0}
+    (trial,) = progress.open_trials
+    assert (trial.uid, trial.phase, trial.epoch, trial.accuracy) == ("p0001-s1", "search", 2, 0.375)
+    assert (trial.spikes, trial.outer) == (45678.0, {"model.attention": "ct"})
+
+
+def test_a_checkpoint_alone_shows_that_a_trial_has_begun(run: RunDir) -> None:
+    run.trial("p0002-s0").checkpoint.mkdir()
+    begun = read_progress(run).open_trials
+    assert [(trial.uid, trial.epoch) for trial in begun] == [("p0001-s1", 2), ("p0002-s0", None)]
+
+
+def test_a_failure_is_one_line(run: RunDir) -> None:
+    assert read_progress(run).failures == {"p0001-s0": "RuntimeError: [out] of memory"}
+
+
+@pytest.mark.parametrize(
+    ("objectives", "uid"),
+    [
+        ({"accuracy": "maximize", "spikes": "minimize"}, "p0000-s1"),
+        ({"spikes": "minimize"}, "p0002-s0"),
+        ({"sops": "minimize"}, None),
+    ],
+)
+def test_the_best_is_told_by_the_first_objective(run: RunDir, objectives: dict[str, str], uid: str | None) -> None:
+    run.append(finished("p0002-s0", 0.6, spikes=1.0))
+    run.append(finished("p0002-s1", float("nan"), spikes=float("nan")))
+    run.write_config({**CONFIG, "sweep": CONFIG["sweep"] | {"objectives": objectives}})
+    best = read_progress(run).best
+    assert (best.uid if best else None) == uid
+
+
+@pytest.mark.parametrize(
+    ("sweep", "model", "expected"),
+    [
+        ({"sampler": "grid", "num_seeds": 3}, {}, 3),
+        ({"sampler": "grid", "num_seeds": 3}, {"a": {"choice": [1, 2]}, "b": {"choice": [1, 2, 3]}}, 18),
+        (
+            {"sampler": "grid", "num_seeds": 3, "num_trials": 4},
+            {"a": {"choice": [1, 2]}, "b": {"choice": [1, 2, 3]}},
+            12,
+        ),
+        ({"sampler": "grid", "num_seeds": 1, "num_trials": 9}, {"a": {"choice": [1, 2]}}, 2),
+        ({"sampler": "tpe", "num_seeds": 2, "num_trials": 7}, {"a": {"float": [0, 1]}}, 14),
+    ],
+)
+def test_planned_trials(sweep: dict[str, Any], model: dict[str, Any], expected: int) -> None:
+    assert num_trials({"sweep": sweep, "model": model}) == expected
+
+
+def test_status_for_people(run: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
+    with run.lock():
+        assert status.main([str(run.path)]) == EXIT_DONE
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == f"ablation {run.path}"
+    assert lines[1].startswith("driver process ")
+    assert lines[2] == "trials 6 planned: 2 finished, 1 failed, 1 running, 2 waiting"
+    assert "p0001-s1 running search 2 37.50 45.7k attention=ct" in lines
+    assert "failed p0001-s0: RuntimeError: [out] of memory" in lines
+    best = "best so far by accuracy: p0000-s1: accuracy 75.00 %, 1.23k spikes, 0.5 uJ, 1M params (attention=none)"
+    assert lines[-1] == best
+
+
+def test_status_says_how_to_go_on(run: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status.main([str(run.path)]) == EXIT_DONE
+    assert "none; continue with: raynas sweep ablation.yaml" in capsys.readouterr().out
+    for uid in ("p0001-s1", "p0002-s0", "p0002-s1"):
+        run.append(finished(uid, 0.5))
+    assert status.main([str(run.path)]) == EXIT_DONE
+    assert "all trials have ended" in capsys.readouterr().out
+
+
+def test_status_shows_a_bounded_number_of_failures(run: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(30):
+        run.append(failed(f"p{number:04d}-s7", "broken"))
+    assert status.main([str(run.path)]) == EXIT_DONE
+    out = capsys.readouterr().out
+    assert out.count("broken") < 30
+    assert "and 11 more; --json shows all" in out
+
+
+def test_status_of_a_new_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = RunDir.create(tmp_path / "run", CONFIG, {})
+    assert status.main([str(run.path)]) == EXIT_DONE
+    assert "6 planned: 6 waiting" in capsys.readouterr().out
+
+
+def test_status_as_json(run: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
+    with run.lock():
+        assert status.main([str(run.path), "--json"]) == EXIT_DONE
+    data = json.loads(capsys.readouterr().out)
+    assert data["num_planned"] == 6
+    assert data["counts"]["running"] == 1
+    assert data["driver"]["pid"]
+    assert data["open_trials"][0]["spikes"] == 45678.0
+    assert data["best"]["metrics"]["accuracy"] == 0.75
+    assert data["failures"] == {"p0001-s0": "RuntimeError: [out] of memory"}
+
+
+def test_report_for_people(run: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report.main([str(run.path)]) == EXIT_DONE
+    out = capsys.readouterr().out
+    assert "62.50 ± 158.83" in out
+    assert f"written: {run.ablation_csv}" in out
+    assert run.ablation_csv.exists()
+    assert run.ablation_markdown.exists()
+
+
+def test_report_as_json(run: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
+    run.write_config({**CONFIG, "sweep": {**CONFIG["sweep"], "sampler": "tpe", "num_trials": 3}})
+    assert report.main([str(run.path), "--json"]) == EXIT_DONE
+    data = json.loads(capsys.readouterr().out)
+    assert [row["level"] for row in data["rows"]] == ["none", "ct", "ma"]
+    assert data["rows"][0]["accuracy_mean"] == 0.625
+    assert data["rows"][2]["accuracy_mean"] is None
+    assert "'tpe' may choose proposals by earlier results" in data["warning"]
+    assert data["files"]["csv"] == str(run.ablation_csv)
+
+
+@pytest.mark.parametrize("verb", [status, report])
+def test_mistakes_are_one_line(verb: Any, run: RunDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run.path / "trials.jsonl").write_text("{}\n")
+    for arguments in ([str(tmp_path)], [str(tmp_path / "missing")], [], [str(run.path), "--jsno"], [str(run.path)]):
+        assert verb.main(arguments) == EXIT_USAGE
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith("error: ")
+        assert err.count("\n") == 1
+
+
+def test_status_imports_nothing_heavy(run: RunDir) -> None:
+    code = (
+        "import sys; from raynas_snn.status import main; main(sys.argv[1:]);"
+        "sys.exit(any(name in sys.modules for name in ('ray', 'torch', 'optuna', 'numpy', 'scipy')))"
+    )
+    result = subprocess.run([sys.executable, "-c", code, str(run.path)], capture_output=True, text=True, check=False)
+    assert result.returncode == 0
+    assert "6 planned" in result.stdout

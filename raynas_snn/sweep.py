@@ -88,6 +88,8 @@ def _run(plan: Plan, address: str | None, as_json: bool) -> int:
     from raynas_snn.results.run_dir import RunDir
     from raynas_snn.results.tables import write_report
 
+    data = plan.sweep.config.data
+    registry.resolve("datasets", data.name).prepare(data)
     outcome = run_sweep(plan, address, Console(file=own_stream(stderr=as_json)))
     run = RunDir.open(plan.run_dir)
     rows = write_report(run)

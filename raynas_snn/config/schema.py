@@ -6,6 +6,7 @@ here; the loader looks them up in the registry.
 """
 
 import re
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -81,13 +82,18 @@ class DataConfig(_Settings):
     """The images. What is null is chosen by the data set."""
 
     name: str = Field("digits", description="Data set (registry: datasets).")
-    root: str | None = Field(None, description="Folder that holds the data.")
+    root: str = Field("data", description="Folder that holds the data sets; relative to where the sweep is started.")
     download: bool = Field(False, description="Fetch the data before the sweep starts if it is not in the folder.")
     crop_padding: int | None = Field(None, ge=0, le=1024, description="Pixels around an image before a random crop.")
     flip: bool | None = Field(None, description="Mirror training images at random.")
     cutout: int | None = Field(None, ge=0, le=1024, description="Side of the square erased from training images.")
     num_train: int | None = Field(None, ge=2, description="Use only so many training images.")
     num_test: int | None = Field(None, ge=1, description="Use only so many test images.")
+
+    @property
+    def root_path(self) -> Path:
+        """``root`` as an absolute path: workers run in folders of their own."""
+        return Path(self.root).expanduser().absolute()
 
 
 class SweepSettings(_Settings):

@@ -98,7 +98,7 @@ class Sweep:
                 "outer": dict(values),
                 "trial": self.config.trial,
                 "space": self.config.space,
-                "data": self.config.data,
+                "data": self.config.data.model_copy(update={"root": str(self.config.data.root_path)}),
                 "resources": self.config.resources,
                 **sections,
             }

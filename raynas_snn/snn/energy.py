@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from raynas_snn.snn.neuron import LIF
+from raynas_snn.snn.neuron import Neuron
 
 PICOJOULE_PER_MAC = 4.6
 PICOJOULE_PER_SOP = 0.9
@@ -77,7 +77,7 @@ class ActivityMeter:
     declares ``macs_per_output``.
 
     Args:
-        network: Anything with `LIF` modules inside.
+        network: Anything with `Neuron` modules inside.
         synapses: Also count SOPs and MACs; spikes alone are cheaper.
     """
 
@@ -94,7 +94,7 @@ class ActivityMeter:
         watch = self._handles.append
         watch(self._network.register_forward_pre_hook(self._before_network))
         for name, module in self._network.named_modules():
-            if isinstance(module, LIF):
+            if isinstance(module, Neuron):
                 watch(module.register_forward_hook(self._count_spikes(f"spikes/{part_of(name)}")))
             elif not self._synapses:
                 continue

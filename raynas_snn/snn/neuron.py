@@ -34,7 +34,20 @@ class NeuronSettings:
     smooth: bool = False
 
 
-class LIF(nn.Module):
+class Neuron(nn.Module):
+    """What all kinds of neuron are: built as ``kind(num_steps, settings)``, fires 0 or 1, counted by the meters."""
+
+    def __init__(self, num_steps: int, settings: NeuronSettings) -> None:
+        super().__init__()
+        self.num_steps = num_steps
+        self.settings = settings
+
+    def extra_repr(self) -> str:
+        """What ``print(network)`` shows of the neuron."""
+        return f"num_steps={self.num_steps}, decay={self.settings.decay}, v_th={self.settings.v_th}"
+
+
+class LIF(Neuron):
     """Leaky integrate-and-fire with hard reset to zero (MA-DARTS eq. 1-3).
 
     ``u[t] = decay * u[t-1] * (1 - o[t-1]) + x[t]``,  ``o[t] = 1 if u[t] > v_th else 0``,  ``u[-1] = o[-1] = 0``.
@@ -44,21 +57,12 @@ class LIF(nn.Module):
     there is nothing to reset, and two passes over the same input give the same spikes.
     """
 
-    def __init__(self, num_steps: int, settings: NeuronSettings) -> None:
-        super().__init__()
-        self.num_steps = num_steps
-        self.settings = settings
-
     def forward(self, x: Tensor) -> Tensor:
         """Integrates currents ``x [T*N, ...]`` into spikes of the same shape and memory layout."""
         if self.settings.smooth:
             return _integrate_smooth(x, self.num_steps, self.settings)
         spikes: Tensor = _IntegrateAndFire.apply(x, self.num_steps, self.settings)
         return spikes
-
-    def extra_repr(self) -> str:
-        """What ``print(network)`` shows of the neuron."""
-        return f"num_steps={self.num_steps}, decay={self.settings.decay}, v_th={self.settings.v_th}"
 
 
 class _IntegrateAndFire(torch.autograd.Function):

@@ -46,9 +46,10 @@ class Dataset:
     """A named data set.
 
     Attributes:
-        load: Reads it all; raises `UserError` when that fails.
+        load: Reads it all, from files that are there; raises `UserError` when that fails.
         files: The files it consists of, for the check before a sweep starts and for the checksum.
         missing: What to tell a user whose files are not there, given the folder that was looked in.
+        fetch: Downloads the files, if that can be done; raises `UserError` when it fails.
         crop_padding: Recommended pixels of padding for random crops.
         flip: Whether mirrored images are the same class.
         cutout: Recommended side of the square that is cut out; 0 for none.
@@ -57,6 +58,7 @@ class Dataset:
     load: Callable[[DataConfig], Images]
     files: Callable[[DataConfig], Sequence[Path]]
     missing: str = ""
+    fetch: Callable[[DataConfig], None] | None = None
     crop_padding: int = 0
     flip: bool = False
     cutout: int = 0
@@ -67,9 +69,19 @@ class Dataset:
         Raises:
             UserError: Says which one is not, and how to get it.
         """
-        absent = [path for path in self.files(config) if not path.is_file()]
-        if absent and not config.download:
+        absent = self._absent(config)
+        if absent and not (config.download and self.fetch):
             raise UserError(f"data.root: {str(absent[0])!r} is missing; {self.missing}")
+
+    def prepare(self, config: DataConfig) -> None:
+        """Downloads what is missing, once and before any trial starts, if the configuration allows it.
+
+        Raises:
+            UserError: If that fails, or is not allowed.
+        """
+        self.check(config)
+        if self._absent(config) and self.fetch is not None:
+            self.fetch(config)
 
     def checksum(self, config: DataConfig) -> str:
         """SHA-256 over the contents of the files, to tell later what a run was trained on."""
@@ -78,6 +90,9 @@ class Dataset:
             if path.is_file():
                 digest.update(path.read_bytes())
         return digest.hexdigest()
+
+    def _absent(self, config: DataConfig) -> list[Path]:
+        return [path for path in self.files(config) if not path.is_file()]
 
 
 def _load_digits(config: DataConfig) -> Images:
@@ -108,10 +123,10 @@ def _load_cifar10(config: DataConfig) -> Images:
     """60,000 colour images of 32x32 pixels in ten classes (Krizhevsky 2009), through torchvision."""
     from torchvision import datasets
 
-    root = _root(config)
+    root = config.root_path
     try:
-        parts = [datasets.CIFAR10(root, train=train, download=config.download) for train in (True, False)]
-    except (RuntimeError, OSError) as error:
+        parts = [datasets.CIFAR10(root, train=train) for train in (True, False)]
+    except Exception as error:  # whatever a damaged pickle raises; torchvision checks md5 sums before it opens one
         raise UserError(f"data.root: CIFAR-10 in {str(root)!r} cannot be read: {error}") from None
     (train_images, train_labels), (test_images, test_labels) = (
         (np.ascontiguousarray(part.data.transpose(0, 3, 1, 2)), np.asarray(part.targets, np.int64)) for part in parts
@@ -119,14 +134,19 @@ def _load_cifar10(config: DataConfig) -> Images:
     return _take(Images(train_images, train_labels, test_images, test_labels, 10), config)
 
 
+def _fetch_cifar10(config: DataConfig) -> None:
+    from torchvision import datasets
+
+    try:
+        datasets.CIFAR10(config.root_path, download=True)
+    except (RuntimeError, OSError) as error:
+        raise UserError(f"data.download: CIFAR-10 cannot be fetched to {str(config.root_path)!r}: {error}") from None
+
+
 def _cifar10_files(config: DataConfig) -> Sequence[Path]:
-    folder = _root(config) / "cifar-10-batches-py"
+    folder = config.root_path / "cifar-10-batches-py"
     names = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch", "batches.meta"]
     return [folder / name for name in names]
-
-
-def _root(config: DataConfig) -> Path:
-    return Path(config.root or "data").expanduser().absolute()
 
 
 def _take(images: Images, config: DataConfig) -> Images:
@@ -145,6 +165,7 @@ CIFAR10 = Dataset(
     _load_cifar10,
     _cifar10_files,
     missing=("set data.root to the folder that holds cifar-10-batches-py, or data.download: true to fetch it there"),
+    fetch=_fetch_cifar10,
     crop_padding=4,
     flip=True,
 )

@@ -45,25 +45,20 @@ class Sweeper:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Modules of the test's folder can be imported; nothing is inherited from a Ray outside."""
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-        return clean | {"PYTHONPATH": str(self.folder)} | self.login
+        """Nothing is inherited from a Ray outside."""
+        return {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | self.login
 
     def start(self, *arguments: str, settings: dict[str, Any] | None = None) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "raynas_snn.sweep", *arguments]
-        for path, value in (settings or {}).items():
-            command += ["--set", f"{path}={json.dumps(value)}"]
+        overrides = [f"--set={path}={json.dumps(value)}" for path, value in (settings or {}).items()]
+        return self.launch([sys.executable, "-m", "raynas_snn.sweep", *arguments, *overrides])
+
+    def launch(self, command: list[str]) -> subprocess.Popen[str]:
         return subprocess.Popen(
             command, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment
         )
 
     def run(self, *arguments: str, settings: dict[str, Any] | None = None) -> Ended:
-        process = self.start(*arguments, settings=settings)
-        try:
-            out, err = process.communicate(timeout=SECONDS_TO_END)
-        finally:
-            process.kill()
-        return Ended(process.returncode, out, err)
+        return finish(self.start(*arguments, settings=settings))
 
     def records(self, run: str = "run") -> list[dict[str, Any]]:
         path = self.folder / run / "trials.jsonl"
@@ -72,6 +67,15 @@ class Sweeper:
     def curve(self, uid: str, run: str = "run") -> list[list[str]]:
         path = self.folder / run / "trials" / uid / "curve.csv"
         return [line.split(",") for line in path.read_text().splitlines()[1:]] if path.exists() else []
+
+
+def finish(process: subprocess.Popen[str]) -> Ended:
+    """Waits for the end."""
+    try:
+        out, err = process.communicate(timeout=SECONDS_TO_END)
+    finally:
+        process.kill()
+    return Ended(process.returncode, out, err)
 
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
@@ -86,5 +90,4 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) ->
 def interrupt(process: subprocess.Popen[str], number: signal.Signals) -> Ended:
     """Sends a signal and waits for the end."""
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
-    return Ended(process.returncode, out, err)
+    return finish(process)

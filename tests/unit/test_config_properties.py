@@ -86,7 +86,7 @@ OUTER = {
 }
 PLAIN = {
     "name": st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,20}", fullmatch=True),
-    "data.root": st.none() | st.text(),
+    "data.root": st.text(),
     "model.v_th": st.floats(0.01, 100),
     "search.weight_decay": UNIT,
     "sweep.seed": st.integers(0, 2**31 - 1),

@@ -131,7 +131,7 @@ def test_differences_are_told_field_by_field():
     del new["data"]["root"]
     assert difference(old, old) == []
     assert difference(old, new) == [
-        "data.root: null -> not set",
+        "data.root: 'data' -> not set",
         "model.attention: {choice: ['none', 'ct', 'ma']} -> 'ma'",
         "model.decay: 0.2 -> 0.3",
         "sweep.num_seeds: 2 -> 3",

@@ -67,8 +67,7 @@ class Ledger:
     def next_trial(self) -> TrialConfig | None:
         """The next trial to run: a further seed of an open proposal, or the first of a new one."""
         if not self._waiting and self._num_asked() < self.sweep.num_proposals():
-            number = self._num_asked()
-            self._study.sampler = _sampler(self.sweep, number)
+            self._study.sampler = _sampler(self.sweep, self._num_asked())
             asked = self._study.ask(distributions_of(self.sweep.outer))
             self._take_up(self._study.get_trials(deepcopy=False)[asked.number])
         return self._waiting.popleft() if self._waiting else None
@@ -133,11 +132,29 @@ class Ledger:
 
     def _take_up(self, proposal: FrozenTrial) -> None:
         """Queues the seeds of a proposal that have not ended."""
+        if proposal.state == TrialState.RUNNING and len(proposal.params) < len(self.sweep.outer):
+            self._finish_asking(proposal)
+            proposal = self._study.get_trials(deepcopy=False)[proposal.number]
         for repeat in range(self.sweep.config.sweep.num_seeds):
             trial = self.sweep.trial_config(proposal.number, repeat, proposal.params)
             if trial.uid not in self.records:
                 self._waiting.append(trial)
         self._tell_if_complete(proposal.number)
+
+    def _finish_asking(self, proposal: FrozenTrial) -> None:
+        """Sets the parameters that were still missing when an earlier driver was killed, as it would have done.
+
+        The proposal is drawn again as a whole, from the same seed and history, in a study that is thrown away.
+        """
+        again = optuna.create_study(directions=self._study.directions, sampler=_sampler(self.sweep, proposal.number))
+        again.add_trials(self._study.get_trials()[: proposal.number])
+        if "fixed_params" in proposal.system_attrs:  # a point of the grid
+            again.enqueue_trial(proposal.system_attrs["fixed_params"])
+        drawn = again.ask(distributions_of(self.sweep.outer))
+        for name, distribution in distributions_of(self.sweep.outer).items():
+            if name not in proposal.params:
+                value = distribution.to_internal_repr(drawn.params[name])
+                self._study._storage.set_trial_param(proposal._trial_id, name, value, distribution)
 
     def _tell_if_complete(self, number: int) -> None:
         """Gives Optuna the mean over the seeds that finished, or a failure if none did; once."""

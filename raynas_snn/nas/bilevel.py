@@ -68,7 +68,7 @@ def alpha_step(
     parameters = list(alphas.parameters())
     logits = supernet(images, *alphas())
     loss = F.cross_entropy(logits, labels)
-    gradients = torch.autograd.grad(loss, parameters)
+    gradients = torch.autograd.grad(loss, parameters, materialize_grads=True)
     average(gradients)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient

@@ -137,6 +137,19 @@ def test_a_half_written_journal_line_and_a_stale_lock_are_cleared(tmp_path):
     assert len(run_all(sweep, tmp_path / "run").records) == 12
 
 
+@pytest.mark.parametrize("overrides", [GRID, (*RANGES, "sweep.sampler=random", "sweep.num_trials=3")])
+@pytest.mark.parametrize("lost", [1, 2, 3])
+def test_a_driver_that_dies_while_it_asks_leaves_no_half_proposal(tmp_path, overrides, lost):
+    sweep = load_sweep(None, (*overrides, "sweep.num_seeds=1"))
+    whole = run_all(sweep, tmp_path / "whole")
+    ledger = start(sweep, tmp_path / "run")
+    ledger.finish(trial := ledger.next_trial(), result(trial))
+    assert ledger.next_trial() is not None
+    lines = ledger.run.journal.read_bytes().splitlines(keepends=True)
+    ledger.run.journal.write_bytes(b"".join(lines[:-lost]))  # each parameter is a line of its own
+    assert outer(run_all(sweep, tmp_path / "run")) == outer(whole)
+
+
 def test_more_trials_and_more_seeds_add_to_a_finished_run(tmp_path):
     run_all(load_sweep(None, (*GRID, "sweep.num_trials=2", "sweep.num_seeds=1")), tmp_path / "run")
     ledger = start(load_sweep(None, (*GRID, "sweep.num_trials=3")), tmp_path / "run")

@@ -1,0 +1,121 @@
+"""Data on the device: sets, splits, batches, augmentation."""
+
+import numpy as np
+import pytest
+import torch
+
+from raynas_snn.config.schema import DataConfig
+from raynas_snn.errors import UserError
+from raynas_snn.training.augment import Augmentation, Draws, augment, cut_out
+from raynas_snn.training.data import augmentation_for, dataset, load_images, search_split
+from raynas_snn.training.distributed import World
+
+ALL = Augmentation(crop_padding=2, flip=True, cutout=3)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_digits_are_real_and_every_fifth_of_a_class_is_held_out():
+    _, _, arrays = load_images(DataConfig(), "cpu")
+    assert arrays.train_images.shape == (1442, 1, 8, 8)
+    assert arrays.test_images.shape == (355, 1, 8, 8)
+    assert arrays.train_images.dtype == np.uint8
+    shares = np.bincount(arrays.test_labels) / (np.bincount(arrays.train_labels) + np.bincount(arrays.test_labels))
+    assert np.allclose(shares, 0.2, atol=0.01)
+
+
+def test_batches_are_normalised_by_the_training_set():
+    train, test, _ = load_images(DataConfig(), "cpu")
+    (images, _), *_ = list(train.evaluation_batches(10_000, World()))
+    assert images.mean().item() == pytest.approx(0, abs=1e-4)
+    assert images.std().item() == pytest.approx(1, abs=1e-3)
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert sum(len(labels) for _, labels in test.evaluation_batches(100, World())) == len(test)
+
+
+def test_an_epoch_shows_every_image_once_in_another_order():
+    train, _, _ = load_images(DataConfig(num_train=96), "cpu")
+    epochs = [
+        torch.cat([images for images, _ in train.training_batches(32, Augmentation(), generator(seed), World())])
+        for seed in (0, 1)
+    ]
+    (original, _), *_ = list(train.evaluation_batches(96, World()))
+    for epoch in epochs:
+        assert sorted(epoch.flatten(1).sum(1).tolist()) == pytest.approx(sorted(original.flatten(1).sum(1).tolist()))
+    assert not torch.equal(*epochs)
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_workers_share_what_one_worker_would_see(size):
+    train, test, _ = load_images(DataConfig(num_train=100, num_test=50), "cpu")
+    whole = list(train.training_batches(16, ALL, generator(), World()))
+    shares = [list(train.training_batches(16, ALL, generator(), World(rank, size))) for rank in range(size)]
+    for batch, *parts in zip(whole, *shares, strict=True):
+        for index in range(2):
+            assert torch.equal(batch[index], torch.cat([part[index] for part in parts]))
+    tested = [len(labels) for rank in range(size) for _, labels in test.evaluation_batches(8, World(rank, size))]
+    assert sum(tested) == 50
+
+
+def test_augmentation_equals_one_image_at_a_time():
+    images = torch.randint(256, (20, 3, 9, 7), dtype=torch.uint8)
+    draws = Draws.draw(20, ALL, (9, 7), generator())
+    result = cut_out(augment(images, ALL, draws).float(), ALL, draws)
+    for n, image in enumerate(images):
+        padded = torch.nn.functional.pad(image, (2, 2, 2, 2))
+        y, x = draws.offsets[n].tolist()
+        crop = padded[:, y : y + 9, x : x + 7].float()
+        if draws.mirrored[n]:
+            crop = crop.flip(2)
+        row, column = draws.centres[n].tolist()
+        crop[:, max(0, row - 1) : row + 2, max(0, column - 1) : column + 2] = 0
+        assert torch.equal(result[n], crop), n
+    assert 0 < draws.mirrored.float().mean() < 1
+
+
+def test_the_set_recommends_and_the_user_decides():
+    assert augmentation_for(DataConfig(name="cifar10")) == Augmentation(4, True, 0)
+    assert augmentation_for(DataConfig()) == Augmentation(1, False, 0)
+    assert augmentation_for(DataConfig(flip=True, cutout=2, crop_padding=0)) == Augmentation(0, True, 2)
+
+
+def test_the_halves_of_the_search_are_seeded_saved_and_read_back(tmp_path):
+    weights, alphas = search_split(101, 7, tmp_path, World())
+    assert sorted([*weights, *alphas]) == list(range(101))
+    assert abs(len(weights) - len(alphas)) == 1
+    again = search_split(101, 8, tmp_path, World())  # what was saved counts, whatever the seed
+    assert all(np.array_equal(a, b) for a, b in zip((weights, alphas), again, strict=True))
+    other = search_split(101, 8, tmp_path / "..", World(rank=1))  # only the first worker saves
+    assert not np.array_equal(other[0], weights)
+    assert not (tmp_path.parent / "split.npz").exists()
+
+
+def test_missing_data_says_how_to_get_it(tmp_path):
+    config = DataConfig(name="cifar10", root=str(tmp_path))
+    with pytest.raises(UserError, match=r"data_batch_1' is missing; set data.root .* or data.download: true"):
+        dataset(config).check(config)
+    dataset(config).check(DataConfig(name="cifar10", root=str(tmp_path), download=True))
+
+
+def test_damaged_data_is_one_line(tmp_path):
+    config = DataConfig(name="cifar10", root=str(tmp_path))
+    for path in dataset(config).files(config):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"not a batch")
+    dataset(config).check(config)
+    with pytest.raises(UserError, match="cannot be read") as refused:
+        dataset(config).load(config)
+    assert "\n" not in str(refused.value)
+
+
+def test_the_checksum_tells_contents_apart(tmp_path):
+    config = DataConfig(name="cifar10", root=str(tmp_path))
+    sums = set()
+    for content in (b"one", b"two", b"one"):
+        for path in dataset(config).files(config):
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content)
+        sums.add(dataset(config).checksum(config))
+    assert len(sums) == 2

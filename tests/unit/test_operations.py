@@ -1,0 +1,77 @@
+"""The eight candidates: shapes, scale, and the depthwise convolution's own backward."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from raynas_snn.nas.depthwise import DepthwiseConv2d
+from raynas_snn.nas.operations import BatchNorm
+from raynas_snn.registry import resolve
+from raynas_snn.snn.neuron import LIF, NeuronSettings
+from search_spaces.darts_snn import darts_snn
+
+NAMES = darts_snn().operations
+
+
+def build(name: str, stride: int, searching: bool):
+    torch.manual_seed(0)
+    return resolve("operations", name)(6, stride, lambda: LIF(2, NeuronSettings()), searching).double()
+
+
+def test_the_space_holds_the_eight_candidates_of_darts():
+    assert len(NAMES) == 8
+    assert NAMES[0] == "none"
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(8, 8), (7, 5)])
+@pytest.mark.parametrize("searching", [False, True])
+def test_shapes(name, stride, size, searching):
+    x = torch.randn(4, 6, *size, dtype=torch.float64)
+    expected = tuple(-(-side // stride) for side in size)
+    assert build(name, stride, searching)(x).shape == (4, 6, *expected)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "none"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_scale_multiplies_the_output_and_its_gradient(name, stride):
+    x = (torch.rand(4, 6, 8, 8, dtype=torch.float64) > 0.5).double()
+    outputs, gradients = [], []
+    for folded in (True, False):
+        alpha = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+        operation = build(name, stride, searching=True)
+        out = operation(x, alpha) if folded else alpha * operation(x)
+        weights = [alpha, *operation.parameters()]
+        loss = (out * torch.linspace(0, 1, out.numel(), dtype=out.dtype).reshape(out.shape)).sum()
+        outputs.append(out)
+        gradients.append(torch.autograd.grad(loss, weights))
+    torch.testing.assert_close(outputs[0], outputs[1], rtol=0, atol=1e-12)
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=0, atol=1e-10)
+
+
+def test_a_scaled_batchnorm_keeps_the_same_statistics():
+    ours, theirs = BatchNorm(6, searching=True).double(), torch.nn.BatchNorm2d(6, affine=False).double()
+    x = torch.randn(4, 6, 5, 5, dtype=torch.float64) * 3 + 1
+    ours(x, torch.tensor(0.2, dtype=torch.float64))
+    theirs(x)
+    assert all(torch.equal(a, b) for a, b in zip(ours.buffers(), theirs.buffers(), strict=True))
+    scaled = ours.eval()(x, torch.tensor(0.2, dtype=torch.float64))
+    torch.testing.assert_close(scaled, 0.2 * theirs.eval()(x), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kernel_size", [3, 5])
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(8, 8), (7, 10)])
+def test_depthwise_convolution_equals_torchs(kernel_size, dilation, stride, size):
+    conv = DepthwiseConv2d(4, kernel_size, stride, dilation).double()
+    x = torch.randn(2, 4, *size, dtype=torch.float64, requires_grad=True)
+    results = []
+    for run in (conv, lambda x: F.conv2d(x, conv.weight, None, conv.stride, conv.padding, conv.dilation, 4)):
+        out = run(x)
+        loss = (out * torch.linspace(0, 1, out.numel(), dtype=out.dtype).reshape(out.shape)).sum()
+        results.append([out, *torch.autograd.grad(loss, (x, conv.weight))])
+    torch.testing.assert_close(results[0], results[1], rtol=0, atol=1e-12)
+    with torch.no_grad():
+        torch.testing.assert_close(conv(x), results[1][0], rtol=0, atol=1e-12)

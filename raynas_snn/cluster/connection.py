@@ -5,7 +5,6 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -23,37 +22,22 @@ PROCESS_ENVIRONMENT = {
 }
 
 
-@dataclass(frozen=True)
-class Connection:
-    """A Ray to work on.
-
-    Attributes:
-        dashboard_url: Where to watch it, or None.
-        joined: Whether it was running before and goes on afterwards.
-    """
-
-    dashboard_url: str | None
-    joined: bool
-
-
 @contextmanager
-def connect(address: str | None) -> Iterator[Connection]:
+def connect(address: str | None) -> Iterator[str | None]:
     """Joins the Ray at ``address`` or in RAY_ADDRESS; without either, starts a private one and ends it afterwards.
+
+    Yields:
+        The address of its dashboard, or None if it has none.
 
     Raises:
         UserError: If there is no Ray at the address.
     """
     wanted = address or os.environ.get("RAY_ADDRESS") or "local"
-    private = wanted == "local"
     os.environ.update(PROCESS_ENVIRONMENT)
-    options: dict[str, Any] = {
-        "log_to_driver": False,
-        "logging_level": "ERROR",
-    }
-    context = _start(options) if private else _join(wanted, options)
-    url = f"http://{context.dashboard_url}" if context.dashboard_url else None
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    context = _start(options) if wanted == "local" else _join(wanted, options)
     try:
-        yield Connection(url, joined=not private)
+        yield f"http://{context.dashboard_url}" if context.dashboard_url else None
     finally:
         ray.shutdown()
 
@@ -70,7 +54,11 @@ def _start(options: dict[str, Any]) -> Any:
 
 
 def _join(address: str, options: dict[str, Any]) -> Any:
-    host, separator, port = address.removeprefix("ray://").rpartition(":")
+    if address.startswith("ray://"):
+        raise UserError(
+            f"--address: Tune does not work over a Ray client ({address!r}); give HOST:PORT of the head node"
+        )
+    host, separator, port = address.rpartition(":")
     if separator and port.isdigit():
         try:
             socket.create_connection((host, int(port)), timeout=5).close()

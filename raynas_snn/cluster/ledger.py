@@ -76,7 +76,7 @@ class Ledger:
         """Books trials that had finished when an earlier driver died before it could note it."""
         for trial in list(self._waiting):
             result = self.run.trial(trial.uid).read_result()
-            if result is not None:
+            if result is not None and "error" not in result:
                 self._waiting.remove(trial)
                 self.finish(trial, result)
 

@@ -16,7 +16,7 @@ from ray import tune
 from rich.console import Console
 
 from raynas_snn.cluster.callbacks import Bookkeeper
-from raynas_snn.cluster.connection import Connection, concurrency, connect
+from raynas_snn.cluster.connection import concurrency, connect
 from raynas_snn.cluster.display import display_for
 from raynas_snn.cluster.ledger import Ledger
 from raynas_snn.cluster.progress import SweepProgress
@@ -73,7 +73,7 @@ def run_sweep(plan: Plan, address: str | None, console: Console) -> SweepOutcome
                 console.print(f"Nothing to do: all {ledger.num_trials} trials have ended.", highlight=False)
                 return _outcome(ledger, num_run=0)
         stack.enter_context(output_to(os.devnull))
-        connection = stack.enter_context(connect(address))
+        dashboard_url = stack.enter_context(connect(address))
         stack.enter_context(_terminate_like_interrupt())  # after Ray has set its own handler
         side_by_side = concurrency(sweep.config.resources)
         if not plan.continues:
@@ -83,7 +83,7 @@ def run_sweep(plan: Plan, address: str | None, console: Console) -> SweepOutcome
             ledger = Ledger(sweep, run)
         run.note_start(command_line())
         run.write_config(sweep.resolved())
-        _announce(console, ledger, connection, side_by_side, plan.continues)
+        _announce(console, ledger, dashboard_url, side_by_side, plan.continues)
         ended_before = len(ledger.records)
         try:
             with output_to(run.path / RAY_LOG):
@@ -150,7 +150,7 @@ def _terminate_like_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _announce(console: Console, ledger: Ledger, connection: Connection, side_by_side: int, continued: bool) -> None:
+def _announce(console: Console, ledger: Ledger, dashboard_url: str | None, side_by_side: int, continued: bool) -> None:
     ended = len(ledger.records)
     verb = f"continues, {ended} of {ledger.num_trials} trials have ended" if continued else "starts"
     lines: list[str] = [
@@ -158,8 +158,8 @@ def _announce(console: Console, ledger: Ledger, connection: Connection, side_by_
         f"run directory  {ledger.run.path}",
         f"tensorboard    tensorboard --logdir {os.path.relpath(ledger.run.path / 'tb')}",
     ]
-    if connection.dashboard_url:
-        lines.append(f"dashboard      {connection.dashboard_url} (token: ray get-auth-token)")
+    if dashboard_url:
+        lines.append(f"dashboard      {dashboard_url} (token: ray get-auth-token)")
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 

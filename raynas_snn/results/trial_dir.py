@@ -71,8 +71,8 @@ class TrialDir:
         return self
 
     def has_begun(self) -> bool:
-        """Whether at least one epoch was written down."""
-        return self.curve.exists() or self.checkpoint.exists()
+        """Whether a driver has given the trial out."""
+        return self.config.exists()
 
     def read_config(self) -> dict[str, Any] | None:
         """The trial's settings, or None if there are none yet; raises `UserError` if they are garbled."""

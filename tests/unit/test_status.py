@@ -36,13 +36,13 @@ def failed(uid: str, error: str) -> TrialRecord:
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunDir:
-    """Six trials planned: two finished, one failed, one under way, one prepared, one not begun."""
+    """Six trials planned: two finished, one failed, one under way, two not begun."""
     run = RunDir.create(tmp_path / "run", CONFIG, {})
     run.note_start("raynas sweep ablation.yaml")
     run.append(finished("p0000-s0", 0.5))
     run.append(finished("p0000-s1", 0.75))
     run.append(failed("p0001-s0", "Traceback (most recent call last):\n  File ...\nRuntimeError: [out] of memory"))
-    for uid in ("p0000-s0", "p0001-s1", "p0002-s0"):
+    for uid in ("p0000-s0", "p0001-s1"):
         write_json(run.trial(uid).create().config, {"uid": uid, "outer": {"model.attention": "ct"}})
     run.trial("p0000-s0").append_curve({"epoch": 5})
     run.trial("p0001-s1").append_curve({"epoch": 1, "phase": "search", "accuracy": 0.25, "spikes": float("nan")})
@@ -63,8 +63,8 @@ def test_what_runs_is_told_from_what_was_interrupted(run: RunDir) -> None:
     assert (trial.spikes, trial.outer) == (45678.0, {"model.attention": "ct"})
 
 
-def test_a_checkpoint_alone_shows_that_a_trial_has_begun(run: RunDir) -> None:
-    run.trial("p0002-s0").checkpoint.mkdir()
+def test_a_trial_that_was_given_out_is_open_before_its_first_epoch(run: RunDir) -> None:
+    write_json(run.trial("p0002-s0").create().config, {"uid": "p0002-s0", "outer": {}})
     begun = read_progress(run).open_trials
     assert [(trial.uid, trial.epoch) for trial in begun] == [("p0001-s1", 2), ("p0002-s0", None)]
 

@@ -28,6 +28,11 @@ def test_results_read_back(trial: TrialDir) -> None:
     assert trial.read_result() == {"accuracy": 0.5}
 
 
+def test_a_trial_has_begun_when_its_settings_were_written(trial: TrialDir) -> None:
+    write_json(trial.config, {"uid": trial.uid})
+    assert trial.has_begun()
+
+
 def test_a_curve_reads_back_with_its_types(trial: TrialDir) -> None:
     rows = [
         {"epoch": 1, "phase": "search, warm", "loss": 1e-7, "accuracy": 1 / 3, "spikes": None},
@@ -36,7 +41,6 @@ def test_a_curve_reads_back_with_its_types(trial: TrialDir) -> None:
     for row in rows:
         trial.append_curve(row)
     assert trial.read_curve() == rows
-    assert trial.has_begun()
     assert trial.curve.read_text().splitlines()[0] == "epoch,phase,loss,accuracy,spikes"
 
 

@@ -28,6 +28,9 @@ from raynas_snn.snn.neuron import Neuron
 PICOJOULE_PER_MAC = 4.6
 PICOJOULE_PER_SOP = 0.9
 
+# Keys of a meter's totals, followed by the part of the network; a chance is a neuron at a time step.
+SPIKES, CHANCES = "spikes/", "chances/"
+
 
 @dataclass(frozen=True)
 class Activity:
@@ -37,6 +40,7 @@ class Activity:
         spikes: Spikes per image, summed over time steps.
         spikes_per_cell: The same by part of the network (``cells.0``, ``cells.1``, ...).
         firing_rate: Spikes per neuron and time step.
+        firing_rate_per_cell: The same by part of the network.
         sops: Accumulates triggered by spikes, per image.
         macs: Multiply-accumulates on real values, per image.
     """
@@ -44,6 +48,7 @@ class Activity:
     spikes: float
     spikes_per_cell: dict[str, float]
     firing_rate: float
+    firing_rate_per_cell: dict[str, float]
     sops: float
     macs: float
 
@@ -56,14 +61,15 @@ class Activity:
     def from_totals(cls, totals: Mapping[str, float]) -> "Activity":
         """Averages the totals of a meter (or their sum over several workers) over the images."""
         images = totals["images"]
-        per_cell = {
-            key.removeprefix("spikes/"): value / images for key, value in totals.items() if key.startswith("spikes/")
-        }
-        opportunities = totals["opportunities"]
+        spikes, chances = (
+            {key.removeprefix(kind): value for key, value in totals.items() if key.startswith(kind)}
+            for kind in (SPIKES, CHANCES)
+        )
         return cls(
-            spikes=sum(per_cell.values()),
-            spikes_per_cell=per_cell,
-            firing_rate=sum(per_cell.values()) * images / opportunities if opportunities else 0.0,
+            spikes=sum(spikes.values()) / images,
+            spikes_per_cell={part: count / images for part, count in spikes.items()},
+            firing_rate=sum(spikes.values()) / max(1.0, sum(chances.values())),
+            firing_rate_per_cell={part: count / chances[part] for part, count in spikes.items()},
             sops=totals["sops"] / images,
             macs=totals["macs"] / images,
         )
@@ -95,7 +101,7 @@ class ActivityMeter:
         watch(self._network.register_forward_pre_hook(self._before_network))
         for name, module in self._network.named_modules():
             if isinstance(module, Neuron):
-                watch(module.register_forward_hook(self._count_spikes(f"spikes/{part_of(name)}")))
+                watch(module.register_forward_hook(self._count_spikes(part_of(name))))
             elif not self._synapses:
                 continue
             elif isinstance(module, nn.Conv2d | nn.Linear):
@@ -114,7 +120,7 @@ class ActivityMeter:
 
     def totals(self) -> dict[str, float]:
         """Sums over all images so far; add those of several workers key by key."""
-        sums: defaultdict[str, float] = defaultdict(float, {"opportunities": 0.0, "sops": 0.0, "macs": 0.0})
+        sums: defaultdict[str, float] = defaultdict(float, {"sops": 0.0, "macs": 0.0})
         sums.update({key: float(value) for key, value in self._totals.items()})
         sums["images"] = float(self._images)
         return dict(sums)
@@ -127,11 +133,11 @@ class ActivityMeter:
         self._spike_trains.clear()
         self._images += inputs[0].shape[0]
 
-    def _count_spikes(self, key: str) -> Callable[[nn.Module, object, Tensor], None]:
+    def _count_spikes(self, part: str) -> Callable[[nn.Module, object, Tensor], None]:
         def count(module: nn.Module, inputs: object, spikes: Tensor) -> None:  # noqa: ARG001
             self._spike_trains[spikes.untyped_storage().data_ptr()] = spikes
-            self._add(key, spikes.sum(dtype=torch.float64))
-            self._add("opportunities", float(spikes.numel()))
+            self._add(SPIKES + part, spikes.sum(dtype=torch.float64))
+            self._add(CHANCES + part, float(spikes.numel()))
 
         return count
 

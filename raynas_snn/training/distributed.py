@@ -63,14 +63,14 @@ def average_buffers(network: nn.Module) -> None:
 
 
 def sum_over_workers(values: Mapping[str, float]) -> dict[str, float]:
-    """Adds up numbers key by key; every worker must come with the same keys."""
-    if World.current().size == 1:
+    """Adds up numbers key by key; a key that a worker lacks counts as 0 there."""
+    world = World.current()
+    if world.size == 1:
         return dict(values)
-    keys = sorted(values)
-    device = f"cuda:{torch.cuda.current_device()}" if dist.get_backend() == "nccl" else "cpu"
-    numbers = torch.tensor([values[key] for key in keys], dtype=torch.float64, device=device)
-    dist.all_reduce(numbers)
-    return dict(zip(keys, numbers.tolist(), strict=True))
+    gathered: list[dict[str, float]] = [{}] * world.size
+    dist.all_gather_object(gathered, dict(values))
+    keys = dict.fromkeys(key for part in gathered for key in part)
+    return {key: sum(part.get(key, 0.0) for part in gathered) for key in keys}
 
 
 def limit_threads(num_cpus: int) -> None:

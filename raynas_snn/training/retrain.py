@@ -35,8 +35,8 @@ def retrain(
 
     Returns:
         ``accuracy`` (share), ``search_accuracy``, ``params``, ``params_with_auxiliary``, ``spikes`` (per image, summed
-        over time steps; ``spikes/<part>`` by cell), ``firing_rate``, ``sops``, ``macs``, ``energy_uj`` (all per
-        image), ``seconds``.
+        over time steps), ``firing_rate``, both also by part of the network (``spikes/cells.0``), ``sops``, ``macs``,
+        ``energy_uj`` (all per image), ``seconds``.
     """
     config, device, world = trial.retrain, context.device, World.current()
     operations = operations_of(load_space(trial.space))
@@ -101,4 +101,5 @@ def retrain(
         "energy_uj": activity.energy_uj,
         "seconds": found.seconds + phase.seconds,
         **{f"spikes/{part}": spikes for part, spikes in activity.spikes_per_cell.items()},
+        **{f"firing_rate/{part}": rate for part, rate in activity.firing_rate_per_cell.items()},
     }

@@ -44,7 +44,7 @@ def test_spikes_are_per_image_and_summed_over_time():
     activity = measure(Spiking(3, nn.Identity()), images)
     assert activity.spikes == 3 * (1 + 2) / 2
     assert activity.spikes_per_cell == {"neuron": activity.spikes}
-    assert activity.firing_rate == 3 / 4
+    assert activity.firing_rate == activity.firing_rate_per_cell["neuron"] == 3 / 4
     assert (activity.sops, activity.macs) == (0, 0)
 
 
@@ -117,7 +117,7 @@ def test_pools_skips_and_gates():
 
 
 def test_the_energy_formula():
-    assert Activity(0, {}, 0, sops=2e6, macs=3e6).energy_uj == pytest.approx(0.9 * 2 + 4.6 * 3)
+    assert Activity(0, {}, 0, {}, sops=2e6, macs=3e6).energy_uj == pytest.approx(0.9 * 2 + 4.6 * 3)
 
 
 def derived(num_steps: int, operation: str = "sep_conv_3x3") -> DerivedNetwork:

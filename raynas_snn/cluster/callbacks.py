@@ -60,13 +60,13 @@ class Bookkeeper(Callback):
         self._end(record)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Books a trial that failed for good, with the last line of what went wrong."""
+        """Books a trial whose own process died, more than once and without a word."""
         config = _config_of(trial)
         folder = self._ledger.run.trial(config.uid)
-        if not folder.error.is_file():  # the worker died without a word
-            write_text(folder.error, _tune_error(trial))
+        write_text(folder.error, Path(trial.error_file).read_text() if trial.error_file else "no message\n")
         row = self._progress.running[config.uid].row
-        self._end(self._ledger.book(config, "failed", int(row.get("epoch", 0)), {}, _reason(folder.error)))
+        reason = f"the trial's process died (details: {folder.error})"
+        self._end(self._ledger.book(config, "failed", int(row.get("epoch", 0)), {}, reason))
 
     def _end(self, record: Any) -> None:
         self._progress.end(record)
@@ -75,14 +75,3 @@ class Bookkeeper(Callback):
 
 def _config_of(trial: Any) -> TrialConfig:
     return TrialConfig.model_validate_json(trial.config["trial"])
-
-
-def _tune_error(trial: Any) -> str:
-    path = trial.error_file
-    return Path(path).read_text() if path else "the trial's process died without a message\n"
-
-
-def _reason(path: Path) -> str:
-    """The last line that is not indented: a traceback's exception."""
-    lines = [line for line in path.read_text().splitlines() if line.strip() and not line.startswith(" ")]
-    return f"{lines[-1] if lines else 'unknown error'} (details: {path})"

@@ -28,9 +28,23 @@ def run_trial(config: dict[str, Any]) -> None:
         config: ``trial`` (a `TrialConfig` as JSON), ``run_dir``, ``scratch`` (for Ray's own files), ``max_failures``.
     """
     trial = TrialConfig.model_validate_json(config["trial"])
-    if not recipe_of(trial.trial).uses_workers:
-        _run_recipe(trial, config["run_dir"], tune.report, device="cpu", rank=0)
-        return
+    folder = RunDir(Path(config["run_dir"])).trial(trial.uid)
+    folder.error.unlink(missing_ok=True)
+    try:
+        if recipe_of(trial.trial).uses_workers:
+            _train(trial, config)
+        else:
+            _run_recipe(trial, config["run_dir"], tune.report, device="cpu", rank=0)
+    except Exception as error:  # for good: Tune would try again, but Train has done so already
+        if not folder.error.is_file():  # a worker died without a word
+            _write_error(folder, error)
+        reason = folder.error.read_text().splitlines()[-1]
+        rows = folder.read_curve()
+        epochs = int(str(rows[-1]["epoch"])) if rows else 0
+        write_json(folder.result, {"epochs": epochs, "error": f"{reason} (details: {folder.error})"})
+
+
+def _train(trial: TrialConfig, config: dict[str, Any]) -> None:
     from ray.train.torch import TorchTrainer
     from ray.tune.integration.ray_train import TuneReportCallback
 
@@ -100,9 +114,8 @@ def _run_recipe(trial: TrialConfig, run_dir: str, report: Any, device: str, rank
     except (UserError, TrialFailure) as error:  # the same would happen again: no further attempt
         result = {"epochs": epochs, "error": " ".join(str(error).split())}
     except Exception as error:
-        if writer is not None:  # the last line is what records and screens show
-            summary = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            write_text(folder.error, f"{traceback.format_exc()}\n{summary}\n")
+        if writer is not None:
+            _write_error(folder, error)
         raise
     finally:
         if writer is not None:
@@ -112,6 +125,12 @@ def _run_recipe(trial: TrialConfig, run_dir: str, report: Any, device: str, rank
         if genotype is not None:
             write_text(folder.cells, draw_cells(genotype))
         write_json(folder.result, result)  # the trial's last act
+
+
+def _write_error(folder: TrialDir, error: Exception) -> None:
+    """Writes the traceback, and as last line what records and screens show."""
+    summary = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    write_text(folder.error, f"{traceback.format_exc()}\n{summary}\n")
 
 
 class _Writer:

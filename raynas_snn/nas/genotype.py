@@ -62,9 +62,10 @@ class Genotype:
     def from_json(cls, text: str) -> "Genotype":
         """Reads ``to_json`` back; raises as `from_dict` does."""
         try:
-            return cls.from_dict(json.loads(text))
-        except json.JSONDecodeError as error:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:  # not JSON, or such that Python declines to read it
             raise UserError(f"genotype: not JSON: {error}") from None
+        return cls.from_dict(data)
 
     def _cells(self) -> Iterator[tuple[str, tuple[Node, ...]]]:
         yield "normal", self.normal
@@ -111,9 +112,9 @@ def _read_node(where: str, index: int, edges: object) -> Node:
     for edge in edges:
         if not isinstance(edge, dict) or set(edge) != {"operation", "input"}:
             raise UserError(f"genotype: {where}: an edge has the keys 'operation' and 'input'")
+        if not all(isinstance(name, str) for name in edge.values()):
+            raise UserError(f"genotype: {where}: 'operation' and 'input' must be names")
         if edge["input"] not in known:
             raise UserError(f"genotype: {where}: unknown input {edge['input']!r} (known: {', '.join(known)})")
-        if not isinstance(edge["operation"], str):
-            raise UserError(f"genotype: {where}: 'operation' must be a name")
         node.append(Edge(edge["operation"], known[edge["input"]]))
     return tuple(node)

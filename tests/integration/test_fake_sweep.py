@@ -24,7 +24,7 @@ FAKE = {"trial": "fake"}
 
 TROUBLE = """
 import os
-from pathlib import Path
+import signal
 import time
 from raynas_snn.trial import TrialFailure, TrialRecipe
 from trials.fake import fake
@@ -47,6 +47,18 @@ def slow(trial, context):
         time.sleep(0.2)
 
 
+def mortal(trial, context):
+    attempts = context.directory / "attempts"
+    attempts.touch()
+    attempts.write_text(attempts.read_text() + "x")
+    if trial.model.num_steps == 2:
+        raise RuntimeError("always")
+    if len(attempts.read_text()) == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return fake(trial, context)
+
+
+MORTAL = TrialRecipe(run=mortal, total_epochs=lambda trial: 3)
 RECIPE = TrialRecipe(run=trouble, total_epochs=lambda trial: 3, uses_workers=False)
 SLOW = TrialRecipe(run=slow, total_epochs=lambda trial: 1000, uses_workers=False)
 """
@@ -176,6 +188,27 @@ def test_failed_trials_are_recorded_with_their_reason_and_stay_out_of_the_means(
     states = [trial.state for trial in study_of(sweeper.folder / "run").get_trials()]
     assert states == [TrialState.COMPLETE] + [TrialState.FAIL] * 4
     assert "RuntimeError" in (sweeper.folder / "run" / "trials" / "p0001-s0" / "error.txt").read_text()
+
+
+def test_a_train_worker_that_dies_is_started_again_but_not_for_ever(sweeper: Sweeper) -> None:
+    (sweeper.folder / "trouble.py").write_text(TROUBLE)
+    settings = {
+        "trial": "trouble:MORTAL",
+        "model.attention": "none",
+        "model.num_steps": {"choice": [1, 2]},
+        "search.epochs": 1,
+        "retrain.epochs": 1,
+        "sweep.num_seeds": 1,
+        "sweep.max_failures": 1,
+    }
+    ended = sweeper.run("--run-dir", "run", settings=settings)
+    assert ended.code == 3, ended.err
+    records = {record["outer"]["model.num_steps"]: record for record in sweeper.records()}
+    assert records[1]["end_reason"] == "finished"
+    assert records[2]["error"].startswith("RuntimeError: always (details: ")
+    folders = [sweeper.folder / "run" / "trials" / records[steps]["uid"] for steps in (1, 2)]
+    assert [len((folder / "attempts").read_text()) for folder in folders] == [2, 2]
+    assert not (folders[0] / "error.txt").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

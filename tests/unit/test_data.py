@@ -26,6 +26,14 @@ def test_digits_are_real_and_every_fifth_of_a_class_is_held_out():
     assert np.allclose(shares, 0.2, atol=0.01)
 
 
+def test_fewer_images_are_the_first_ones():
+    _, _, whole = load_images(DataConfig(), "cpu")
+    train, test, part = load_images(DataConfig(num_train=50, num_test=9), "cpu")
+    assert (len(train), len(test)) == (50, 9)
+    assert np.array_equal(part.train_images, whole.train_images[:50])
+    assert np.array_equal(part.test_labels, whole.test_labels[:9])
+
+
 def test_batches_are_normalised_by_the_training_set():
     train, test, _ = load_images(DataConfig(), "cpu")
     (images, _), *_ = list(train.evaluation_batches(10_000, World()))

@@ -60,6 +60,14 @@ def test_a_scaled_batchnorm_keeps_the_same_statistics():
     torch.testing.assert_close(scaled, 0.2 * theirs.eval()(x), rtol=0, atol=1e-12)
 
 
+def test_batchnorm_takes_all_time_steps_together():
+    norm = BatchNorm(3).double()
+    x_TNCHW = torch.randn(2, 4, 3, 5, 5, dtype=torch.float64)
+    x_TNCHW[1] += 10
+    norm(x_TNCHW.flatten(0, 1))
+    torch.testing.assert_close(norm.running_mean, 0.1 * x_TNCHW.mean(dim=(0, 1, 3, 4)), rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("kernel_size", [3, 5])
 @pytest.mark.parametrize("dilation", [1, 2])
 @pytest.mark.parametrize("stride", [1, 2])

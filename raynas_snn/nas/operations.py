@@ -55,7 +55,7 @@ class BatchNorm(nn.BatchNorm2d):
             return super().forward(x)
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
-        # contiguous: the backward of batch_norm on the CPU is wrong for an expanded weight (stride 0).
+        # contiguous: torch 2.13 gave a wrong gradient on the CPU for an expanded weight (stride 0), silently.
         weight = scale.expand(self.num_features).contiguous()
         return F.batch_norm(
             x,

@@ -8,6 +8,7 @@ from raynas_snn.nas.depthwise import DepthwiseConv2d
 from raynas_snn.nas.operations import BatchNorm
 from raynas_snn.registry import resolve
 from raynas_snn.snn.neuron import LIF, NeuronSettings
+from raynas_snn.snn.surrogate import ATan
 from search_spaces.darts_snn import darts_snn
 
 NAMES = darts_snn().operations
@@ -31,6 +32,32 @@ def test_shapes(name, stride, size, searching):
     x = torch.randn(4, 6, *size, dtype=torch.float64)
     expected = tuple(-(-side // stride) for side in size)
     assert build(name, stride, searching)(x).shape == (4, 6, *expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "seen"),
+    [
+        ("none", []),
+        ("max_pool_3x3", [-1, 0, 1]),
+        ("avg_pool_3x3", [-1, 0, 1]),
+        ("skip_connect", [0]),
+        ("sep_conv_3x3", [-2, -1, 0, 1, 2]),  # applied twice
+        ("sep_conv_5x5", [-4, -3, -2, -1, 0, 1, 2, 3, 4]),
+        ("dil_conv_3x3", [-2, 0, 2]),
+        ("dil_conv_5x5", [-4, -2, 0, 2, 4]),
+    ],
+)
+def test_what_a_candidate_sees_is_what_its_name_says(name, seen):
+    """A change of the pixel in the middle reaches these rows and columns around it."""
+    smooth = NeuronSettings(surrogate=ATan(), smooth=True)  # spikes would hide some
+    torch.manual_seed(0)
+    operation = resolve("operations", name)(6, 1, lambda: LIF(1, smooth), False).double().eval()
+    x = torch.randn(1, 6, 13, 13, dtype=torch.float64)
+    changed = x.clone()
+    changed[:, :, 6, 6] += 100
+    with torch.no_grad():
+        reached = (operation(changed) != operation(x)).any(dim=1)[0].nonzero().tolist()
+    assert reached == [[6 + row, 6 + column] for row in seen for column in seen]
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "none"])

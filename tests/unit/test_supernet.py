@@ -127,6 +127,15 @@ def test_each_step_moves_its_own_parameters_only():
     assert float(result.loss) > 0
 
 
+def test_two_cells_are_both_reductions_and_leave_the_normal_alphas_alone():
+    supernet, alphas = build(layers=2)
+    optimizer = torch.optim.SGD(alphas.parameters(), 0.1)
+    normal, reduction = (table.detach().clone() for table in alphas.parameters())
+    alpha_step(supernet, alphas, optimizer, torch.randn(2, 1, 8, 8).double(), torch.tensor([0, 1]), average=list)
+    assert torch.equal(alphas.normal, normal)
+    assert not torch.equal(alphas.reduction, reduction)
+
+
 def test_entropy_goes_from_undecided_to_decided():
     alphas = Alphas(4, 8)
     assert alphas.entropy() == pytest.approx((1.0, 1.0), abs=1e-4)

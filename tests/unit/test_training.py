@@ -188,13 +188,15 @@ while True:
     save_checkpoint(Path({str(tmp_path)!r}) / "last.pt", state)
 """
     process = subprocess.Popen([sys.executable, "-c", code])
-    while not (tmp_path / "last.pt").exists():
-        time.sleep(0.05)
-    for delay in (0.21, 0.13, 0.17):
-        time.sleep(delay)
-        state = load_checkpoint(tmp_path / "last.pt")
-        assert state["tensor"].eq(state["epoch"]).all()
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    try:
+        while not (tmp_path / "last.pt").exists():
+            time.sleep(0.05)
+        for delay in (0.21, 0.13, 0.17):
+            time.sleep(delay)
+            state = load_checkpoint(tmp_path / "last.pt")
+            assert state["tensor"].eq(state["epoch"]).all()
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
     state = load_checkpoint(tmp_path / "last.pt")
     assert state["tensor"].eq(state["epoch"]).all()

@@ -37,12 +37,11 @@ def distribute(network: nn.Module, world: World) -> nn.Module:
     if world.size == 1:
         return network
     device = next(network.parameters()).device
-    return DistributedDataParallel(
-        network,
-        device_ids=[device] if device.type == "cuda" else None,
-        broadcast_buffers=False,
-        gradient_as_bucket_view=True,
+    distributed = DistributedDataParallel(
+        network, device_ids=[device] if device.type == "cuda" else None, gradient_as_bucket_view=True
     )
+    distributed.broadcast_buffers = False  # as an attribute: the argument's name depends on the version of torch
+    return distributed
 
 
 def average(tensors: Sequence[Tensor]) -> None:

@@ -39,6 +39,7 @@ _ATTENTION = "raynas_snn.snn.attention:"
 _OPERATION = "raynas_snn.nas.operations:"
 _SURROGATE = "raynas_snn.snn.surrogate:"
 _SAMPLER = "raynas_snn.cluster.samplers:"
+_STRATEGY = "raynas_snn.training.strategies:"
 
 BUILT_INS: dict[str, dict[str, Entry]] = {
     "attentions": {
@@ -85,6 +86,9 @@ BUILT_INS: dict[str, dict[str, Entry]] = {
             "darts_snn with none, ct and ma side by side",
         ),
     },
+    "strategies": {
+        "darts": Entry(_STRATEGY + "DARTS", "bilevel gradient descent on a supernet of all candidates (MA-DARTS)"),
+    },
     "trials": {
         "search_then_retrain": Entry(
             "trials.search_then_retrain:RECIPE", "search, derive, retrain from scratch, evaluate on test data"
@@ -102,7 +106,7 @@ BUILT_INS: dict[str, dict[str, Entry]] = {
 }
 KINDS = tuple(BUILT_INS)
 
-_SINGULAR = {"datasets": "data set", "spaces": "search space", "trials": "kind of trial"}
+_SINGULAR = {"datasets": "data set", "strategies": "strategy", "spaces": "search space", "trials": "kind of trial"}
 
 
 def resolve(kind: str, name: str) -> Any:

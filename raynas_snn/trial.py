@@ -18,6 +18,19 @@ class TrialFailure(Exception):  # noqa: N818 - it is the trial that failed, not 
     """A trial cannot succeed, however often it is tried; the message is one line that says why and what may help."""
 
 
+class TrialInfeasible(Exception):  # noqa: N818 - likewise
+    """A trial's network costs more than the sweep allows, as is known before it is trained.
+
+    Args:
+        message: One line: ``params 12,345 > sweep.max_params 10,000``.
+        metrics: What is known of the network, such as ``params``.
+    """
+
+    def __init__(self, message: str, metrics: Metrics) -> None:
+        super().__init__(message)
+        self.metrics = metrics
+
+
 @dataclass(frozen=True)
 class TrialContext:
     """Where a trial keeps its files and whom it tells about each epoch.

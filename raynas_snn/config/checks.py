@@ -13,6 +13,7 @@ _NAMES: dict[FieldPath, str] = {
     ("model", "attention"): "attentions",
     ("model", "neuron"): "neurons",
     ("model", "surrogate"): "surrogates",
+    ("search", "strategy"): "strategies",
     ("sweep", "sampler"): "samplers",
 }
 

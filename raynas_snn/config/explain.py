@@ -74,9 +74,11 @@ def _describe(schema: Mapping[str, Any]) -> str:
     """A field's JSON schema in words: ``a whole number between 1 and 64 or null``."""
     if "anyOf" in schema:
         return " or ".join(_describe(member) for member in schema["anyOf"])
-    if "propertyNames" in schema:
-        keys, values = schema["propertyNames"], schema["additionalProperties"]
-        return f"a non-empty mapping of {_describe(keys)} to {_describe(values)}"
+    if schema.get("type") == "array":
+        return f"a list of {_describe(schema['items'])}"
+    if schema.get("type") == "object":
+        keys = schema.get("propertyNames", {"type": "string"})
+        return f"a non-empty mapping of {_describe(keys)} to {_describe(schema['additionalProperties'])}"
     if words := _words(schema):
         return " or ".join(show(word) for word in words)
     return _NOUNS[schema["type"]] + _describe_bounds(schema)
@@ -99,7 +101,11 @@ def _words(schema: Mapping[str, Any]) -> list[str]:
     """The words that have a meaning somewhere in a field."""
     parts = [
         *schema.get("anyOf", []),
-        *(schema[key] for key in ("propertyNames", "additionalProperties") if key in schema),
+        *(
+            schema[key]
+            for key in ("items", "propertyNames", "additionalProperties")
+            if isinstance(schema.get(key), dict)
+        ),
     ]
     own = schema.get("enum", [schema["const"]] if "const" in schema else [])
     return [*own, *(word for part in parts for word in _words(part))]

@@ -32,6 +32,7 @@ class OuterParameter:
         high: Greatest value of a range, included.
         log: Whether a range is sampled on a logarithmic scale.
         step: Distance of the values of a range, counted from ``low``; None for every value.
+        when: Other outer choices by path, each with the levels that this parameter needs to take part in a proposal.
     """
 
     path: str
@@ -41,6 +42,7 @@ class OuterParameter:
     high: float = 0
     log: bool = False
     step: float | None = None
+    when: tuple[tuple[str, tuple[Scalar, ...]], ...] = ()
 
     @property
     def section(self) -> str:

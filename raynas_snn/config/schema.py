@@ -9,14 +9,27 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 Scalar = str | int | float | bool
 AttentionScope = Literal["every_cell", "last_cell"]
+AttentionWindow = Literal["centred", "causal", "per_step"]
+StemStride = Literal[1, 2, 4, 8]
 Objective = Literal["accuracy", "search_accuracy", "spikes", "sops", "energy_uj", "params"]
 Direction = Literal["maximize", "minimize"]
 Channels = Annotated[int, Field(ge=1, le=1024)]
 Layers = Annotated[int, Field(ge=2, le=20)]
+Reductions = Annotated[list[Annotated[int, Field(ge=0, le=19)]], Field(max_length=4)]
+DropPath = Annotated[float, Field(ge=0, le=0.9)]
+
+
+def _odd(value: int) -> int:
+    if value % 2 == 0:
+        raise ValueError("must be odd, so that it has a middle")
+    return value
+
+
+Kernel = Annotated[int, Field(ge=1, le=31), AfterValidator(_odd)]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -31,9 +44,28 @@ class ModelConfig(_Settings):
     """The spiking network: neuron, attention, width and depth of the derived network."""
 
     attention: str = Field("none", description="Attention that weighs a cell's output (registry: attentions).")
+    attention_reduction: int = Field(
+        16, ge=1, le=1024, description="r, how much the MLP of temporal, channel and ma narrows."
+    )
+    attention_spatial_kernel: Kernel = Field(7, description="Side of the convolution of spatial and ma.")
+    attention_channel_kernel: Kernel | None = Field(
+        None, description="Height over channels of the convolution of ct; null follows ECA's rule."
+    )
+    attention_time_kernel: Kernel = Field(3, description="Width over time of the convolution of ct.")
+    attention_window: AttentionWindow = Field(
+        "centred", description="Steps that ct looks at: around a step, up to a step, or each by itself."
+    )
+    attention_fold_time: bool = Field(False, description="Let the MLP of ma see all steps at once, C * T inputs.")
     num_steps: int = Field(2, ge=1, le=64, description="T, time steps per image.")
     channels: Channels = Field(16, description="C, width of the derived network before the first reduction.")
     layers: Layers = Field(6, description="Cells of the derived network.")
+    reductions: Reductions | None = Field(
+        None, description="Cells that halve the resolution, from 0; null takes layers / 3 and 2 layers / 3."
+    )
+    num_nodes: int | None = Field(None, ge=2, le=8, description="Nodes per cell; null takes the search space's.")
+    stem_stride: StemStride | None = Field(
+        None, description="Down-sampling before the cells; null takes the least that brings images below 64 pixels."
+    )
     neuron: str = Field("lif", description="Neuron model (registry: neurons).")
     decay: float = Field(
         0.2,
@@ -47,12 +79,17 @@ class ModelConfig(_Settings):
 
 
 class SearchConfig(_Settings):
-    """Bilevel search on the supernet."""
+    """How the cells are found."""
 
+    strategy: str = Field("darts", description="How the cells are found (registry: strategies).")
+    genotype: str | None = Field(None, description="File with the cells that strategy fixed takes.")
     epochs: int = Field(40, ge=1, le=100_000, description="Epochs of the search.")
     batch_size: int = Field(64, ge=2, le=65_536, description="Images per step, over all workers.")
     channels: Channels | None = Field(None, description="Width of the supernet; null takes model.channels.")
     layers: Layers | None = Field(None, description="Cells of the supernet; null takes model.layers.")
+    reductions: Reductions | None = Field(
+        None, description="Halving cells of the supernet; null takes model.reductions if its depth is the same."
+    )
     attention_scope: AttentionScope = Field("every_cell", description="Cells that carry attention in the supernet.")
     lr: float = Field(0.005, gt=0, le=10, description="First learning rate of the weights (SGD, cosine).")
     lr_min: float = Field(0.0, ge=0, le=10, description="Last learning rate of the weights.")
@@ -61,6 +98,27 @@ class SearchConfig(_Settings):
     grad_clip: float = Field(5.0, ge=0, le=1e6, description="Largest gradient norm of the weights; 0 turns it off.")
     alpha_lr: float = Field(3e-4, ge=0, le=10, description="Learning rate of alpha (Adam).")
     alpha_weight_decay: float = Field(1e-3, ge=0, le=1, description="Weight decay of alpha.")
+    unrolled: bool = Field(False, description="Second-order steps of alpha: look one weight step ahead (DARTS).")
+    warmup_epochs: int = Field(0, ge=0, description="First epochs, in which alpha rests and the weights learn.")
+    drop_path: DropPath = Field(0.0, description="Share of paths dropped per image in the last epoch, rising from 0.")
+    auxiliary: bool = Field(False, description="Search with an auxiliary classifier behind the last reduction.")
+    auxiliary_weight: float = Field(0.4, ge=0, le=10, description="Weight of the auxiliary classifier's loss.")
+    stop_skip_share: float | None = Field(
+        None, gt=0, le=1, description="End the search when so large a share of the normal cell's edges are skips."
+    )
+    sahd_candidates: int = Field(5000, ge=1, le=10_000_000, description="Random cells that strategy sahd scores.")
+    sahd_formula: Literal["corrected", "released"] = Field(
+        "corrected", description="Score of sahd: as we read the paper, or as its code has it."
+    )
+    evolution_population: int = Field(20, ge=2, le=10_000, description="Cells alive in strategy evolution.")
+    evolution_generations: int = Field(20, ge=1, le=100_000, description="Generations of strategy evolution.")
+    evolution_mutation: float = Field(0.2, ge=0, le=1, description="Chance that an edge mutates.")
+    evolution_spike_exponent: float = Field(
+        -0.08, ge=-10, le=10, description="lambda of the fitness accuracy * (spikes / reference) ** lambda."
+    )
+    evolution_spike_reference: float = Field(
+        110_000.0, gt=0, description="Spikes per image that the fitness is told by."
+    )
 
 
 class RetrainConfig(_Settings):
@@ -74,7 +132,8 @@ class RetrainConfig(_Settings):
     momentum: float = Field(0.9, ge=0, lt=1, description="Momentum.")
     weight_decay: float = Field(3e-4, ge=0, le=1, description="Weight decay.")
     grad_clip: float = Field(5.0, ge=0, le=1e6, description="Largest gradient norm; 0 turns it off.")
-    auxiliary: bool = Field(True, description="Train with an auxiliary classifier at two thirds of the depth.")
+    drop_path: DropPath = Field(0.0, description="Share of paths dropped per image in the last epoch, rising from 0.")
+    auxiliary: bool = Field(True, description="Train with an auxiliary classifier behind the last reduction.")
     auxiliary_weight: float = Field(0.4, ge=0, le=10, description="Weight of the auxiliary classifier's loss.")
 
 
@@ -87,6 +146,13 @@ class DataConfig(_Settings):
     crop_padding: int | None = Field(None, ge=0, le=1024, description="Pixels around an image before a random crop.")
     flip: bool | None = Field(None, description="Mirror training images at random.")
     cutout: int | None = Field(None, ge=0, le=1024, description="Side of the square erased from training images.")
+    image_size: int | None = Field(
+        None, ge=4, le=1024, description="Side that folder's images are scaled and cropped to; null keeps their size."
+    )
+    grayscale: bool = Field(False, description="Read folder's images with one channel in place of three.")
+    corrupt: Literal["skip", "error"] = Field(
+        "skip", description="What to do with images that cannot be read; either way they are named."
+    )
     num_train: int | None = Field(None, ge=2, description="Use only so many training images.")
     num_test: int | None = Field(None, ge=1, description="Use only so many test images.")
 
@@ -113,6 +179,24 @@ class SweepSettings(_Settings):
         min_length=1,
         description="Metrics that the sampler learns from, each with its direction.",
     )
+    max_params: int | None = Field(None, ge=1, description="Networks with more parameters are not trained.")
+    max_spikes: float | None = Field(None, gt=0, description="Networks with more spikes per image are not wanted.")
+    max_energy_uj: float | None = Field(None, gt=0, description="Networks that take more energy are not wanted.")
+    population_size: int | None = Field(
+        None, ge=2, le=10_000, description="Proposals per generation of nsga2; null takes Optuna's 50."
+    )
+    points: list[dict[str, Scalar]] = Field(
+        [], max_length=10_000, description="Proposals to make first: outer parameters by path; the rest is drawn."
+    )
+    warm_start: str | None = Field(None, description="Run directory of another sweep to learn from.")
+    scheduler: Literal["none", "asha"] = Field("none", description="Who stops hopeless trials early.")
+    scheduler_metric: Literal["accuracy", "train_accuracy"] = Field(
+        "accuracy", description="What asha compares; more is better."
+    )
+    grace_epochs: int | None = Field(
+        None, ge=1, le=100_000, description="First epochs that asha leaves alone; null takes the search and one more."
+    )
+    reduction_factor: int = Field(3, ge=2, le=100, description="asha keeps one trial of so many at each rung.")
     max_failures: int = Field(2, ge=0, le=1000, description="Fresh attempts granted to a trial that crashed.")
 
 
@@ -132,6 +216,14 @@ class ResourcesConfig(_Settings):
         if value > 1 and value != int(value):
             raise ValueError("must be a fraction below 1 or a whole number of GPUs")
         return value
+
+
+class Limits(_Settings):
+    """What a network may cost; None for no bound."""
+
+    max_params: int | None = None
+    max_spikes: float | None = None
+    max_energy_uj: float | None = None
 
 
 class TrialConfig(_Settings):
@@ -157,6 +249,7 @@ class TrialConfig(_Settings):
     search: SearchConfig
     retrain: RetrainConfig
     resources: ResourcesConfig
+    limits: Limits = Limits()
 
 
 class SweepConfig(_Settings):

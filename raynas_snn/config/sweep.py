@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raynas_snn.config.outer import VARIABLE_SECTIONS, OuterParameter
-from raynas_snn.config.schema import Scalar, SweepConfig, TrialConfig
+from raynas_snn.config.schema import Limits, Scalar, SweepConfig, TrialConfig
 from raynas_snn.config.yaml_text import show
 
 # A run may be continued with other values of these: they say how much is done and where, not what is done.
@@ -100,6 +100,7 @@ class Sweep:
                 "space": self.config.space,
                 "data": self.config.data.model_copy(update={"root": str(self.config.data.root_path)}),
                 "resources": self.config.resources,
+                "limits": {name: getattr(self.config.sweep, name) for name in Limits.model_fields},
                 **sections,
             }
         )

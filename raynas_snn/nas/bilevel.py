@@ -54,6 +54,7 @@ def alpha_step(
     images: Tensor,
     labels: Tensor,
     average: Callable[[Sequence[Tensor]], None],
+    auxiliary_weight: float = 0.0,
 ) -> StepResult:
     """One first-order step of the alphas on a batch of the validation half; the weights stay as they are.
 
@@ -64,11 +65,13 @@ def alpha_step(
         images: ``[N, C, H, W]``.
         labels: ``[N]``.
         average: Averages the gradients over the workers in place.
+        auxiliary_weight: Weight of the auxiliary classifier's loss, if the supernet has one.
     """
     parameters = list(alphas.parameters())
-    logits = supernet(images, *alphas())
+    logits, auxiliary_logits = supernet(images, *alphas())
     loss = F.cross_entropy(logits, labels)
-    gradients = torch.autograd.grad(loss, parameters, materialize_grads=True)
+    total = with_auxiliary(loss, auxiliary_logits, labels, auxiliary_weight)
+    gradients = torch.autograd.grad(total, parameters, materialize_grads=True)
     average(gradients)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
@@ -83,6 +86,7 @@ def weight_step(
     images: Tensor,
     labels: Tensor,
     grad_clip: float,
+    auxiliary_weight: float = 0.0,
 ) -> StepResult:
     """One step of the weights on a batch of the training half; the alphas stay as they are.
 
@@ -93,13 +97,19 @@ def weight_step(
         images: ``[N, C, H, W]``.
         labels: ``[N]``.
         grad_clip: Largest norm of the gradient; 0 for no bound.
+        auxiliary_weight: Weight of the auxiliary classifier's loss, if the supernet has one.
     """
     with torch.no_grad():
         normal, reduction = alphas()
-    logits = supernet(images, normal, reduction)
+    logits, auxiliary_logits = supernet(images, normal, reduction)
     loss = F.cross_entropy(logits, labels)
-    descend(loss, supernet, optimizer, grad_clip)
+    descend(with_auxiliary(loss, auxiliary_logits, labels, auxiliary_weight), supernet, optimizer, grad_clip)
     return StepResult.of(loss, logits, labels)
+
+
+def with_auxiliary(loss: Tensor, auxiliary_logits: Tensor | None, labels: Tensor, weight: float) -> Tensor:
+    """Adds the weighted loss of the auxiliary classifier, if there is one."""
+    return loss if auxiliary_logits is None else loss + weight * F.cross_entropy(auxiliary_logits, labels)
 
 
 def descend(loss: Tensor, network: nn.Module, optimizer: torch.optim.Optimizer, grad_clip: float) -> None:

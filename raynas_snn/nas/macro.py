@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from raynas_snn.snn.attention import NoAttention
+from raynas_snn.snn.attention import AttentionSettings, NoAttention
 from raynas_snn.snn.neuron import LIF, NeuronSettings
 
 STEM_MULTIPLIER = 3  # DARTS: the stem is three times as wide as the first cell
@@ -19,10 +19,14 @@ class Macro:
         num_classes: Size of the answer.
         image_shape: Channels, height and width of the images.
         channels: Width C of a node in the first cell; doubled at each reduction.
-        layers: Number of cells. Cells ``layers // 3`` and ``2 * layers // 3`` halve the resolution (DARTS).
+        layers: Number of cells.
+        reductions: Indices of the cells that halve the resolution; None for ``layers // 3`` and ``2 * layers // 3``,
+            as in DARTS.
+        stem_stride: By how much the stem shrinks the images, a power of two.
         num_steps: Time steps T.
         num_nodes: Intermediate nodes per cell; a cell's output is their concatenation.
-        attention: Kind of attention behind a cell's concatenation, built as ``kind(channels, num_steps)``.
+        attention: Kind of attention behind a cell's concatenation, built as ``kind(channels, num_steps, settings)``.
+        attention_settings: What all attention of a network shares.
         attention_scope: ``"every_cell"`` or ``"last_cell"``. The paper inserts it "in the concatenation step of
             the searching cell" and deploys it "behind the final cell" in retraining.
         neuron: Settings of all neurons.
@@ -33,17 +37,28 @@ class Macro:
     image_shape: tuple[int, int, int] = (3, 32, 32)
     channels: int = 16
     layers: int = 6
+    reductions: tuple[int, ...] | None = None
+    stem_stride: int = 1
     num_steps: int = 2
     num_nodes: int = 4
-    attention: Callable[[int, int], nn.Module] = NoAttention
+    attention: Callable[[int, int, AttentionSettings], nn.Module] = NoAttention
+    attention_settings: AttentionSettings = field(default_factory=AttentionSettings)
     attention_scope: str = "every_cell"
     neuron: NeuronSettings = field(default_factory=NeuronSettings)
     neuron_kind: Callable[[int, NeuronSettings], nn.Module] = LIF
 
     @property
+    def reduction_cells(self) -> tuple[int, ...]:
+        """Indices of the cells that halve the resolution."""
+        return (self.layers // 3, 2 * self.layers // 3) if self.reductions is None else self.reductions
+
+    @property
     def auxiliary_index(self) -> int:
-        """The cell that feeds the auxiliary head: behind the second reduction, the 5th of 6 cells."""
-        return 2 * self.layers // 3
+        """The cell that feeds the auxiliary head: the last reduction, the 5th of 6 cells; two thirds if there is none.
+
+        DARTS has it at ``2 * layers // 3``, which is the same for its own reductions.
+        """
+        return max(self.reduction_cells, default=2 * self.layers // 3)
 
     def make_neuron(self) -> nn.Module:
         """A population of neurons; it has no weights and fits any shape."""
@@ -52,15 +67,15 @@ class Macro:
     def make_attention(self, cell: "CellPlan") -> nn.Module:
         """The attention behind one cell, as the scope has it."""
         if self.attention_scope == "every_cell" or cell.index == self.layers - 1:
-            return self.attention(cell.channels_out, self.num_steps)
-        return NoAttention(cell.channels_out, self.num_steps)
+            return self.attention(cell.channels_out, self.num_steps, self.attention_settings)
+        return NoAttention(cell.channels_out, self.num_steps, self.attention_settings)
 
     def cells(self) -> Iterator["CellPlan"]:
         """Widths and strides of all cells, first to last."""
         before_previous = previous = STEM_MULTIPLIER * self.channels
         channels, reduction_before = self.channels, False
         for index in range(self.layers):
-            reduction = index in (self.layers // 3, 2 * self.layers // 3)
+            reduction = index in self.reduction_cells
             channels *= 2 if reduction else 1
             plan = CellPlan(index, before_previous, previous, channels, reduction, reduction_before, self.num_nodes)
             yield plan

@@ -1,52 +1,91 @@
 """The networks around the cells: the supernet that is searched and the derived network that is trained."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raynas_snn.errors import UserError
-from raynas_snn.nas.cell import DerivedCell, MakeOperation, SearchCell
+from raynas_snn.nas.cell import Cell, DerivedCell, MakeOperation, SearchCell
 from raynas_snn.nas.genotype import Genotype
-from raynas_snn.nas.macro import STEM_MULTIPLIER, Macro
+from raynas_snn.nas.macro import STEM_MULTIPLIER, CellPlan, Macro
 from raynas_snn.nas.operations import BatchNorm
 from raynas_snn.snn.encoding import mean_over_time, present_static
 
 
-class Supernet(nn.Module):
+class CellNetwork(nn.Module):
+    """What all networks are: a stem, cells, a classifier, and an auxiliary head that answers while training.
+
+    Args:
+        macro: The outer shape.
+        make_cell: Builds one cell.
+        auxiliary: Whether there is an auxiliary head, behind the last reduction.
+    """
+
+    def __init__(self, macro: Macro, make_cell: Callable[[CellPlan], Cell], auxiliary: bool) -> None:
+        super().__init__()
+        self.macro = macro
+        self.stem = Stem(macro)
+        plans = list(macro.cells())
+        self.cells = nn.ModuleList(make_cell(plan) for plan in plans)
+        self.classifier = nn.Linear(plans[-1].channels_out, macro.num_classes)
+        width = plans[macro.auxiliary_index].channels_out
+        self.auxiliary = AuxiliaryHead(width, macro) if auxiliary else None
+
+    def classify(
+        self, images: Tensor, run_cell: Callable[[nn.Module, Tensor, Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
+        """Runs the stem, all cells one after the other, and the heads.
+
+        Args:
+            images: ``[N, C, H, W]``.
+            run_cell: Maps a cell and the spikes of the two cells before it to the cell's features.
+
+        Returns:
+            Logits ``[N, classes]``, the mean over time steps; those of the auxiliary head in training, else None.
+        """
+        before_previous = previous = self.stem(images)
+        features, auxiliary_logits = previous, None
+        for index, cell in enumerate(self.cells):
+            features = run_cell(cell, before_previous, previous)
+            if self.training and self.auxiliary is not None and index == self.macro.auxiliary_index:
+                auxiliary_logits = self.auxiliary(features)
+            if index + 1 < len(self.cells):
+                before_previous, previous = previous, cast(Cell, cell).fire(features)
+        logits = mean_over_time(self.classifier(features.mean(dim=(2, 3))), self.macro.num_steps)
+        return logits, auxiliary_logits
+
+
+class Supernet(CellNetwork):
     """A network whose cells hold every candidate on every edge (MA-DARTS section 3.4).
 
     The alphas are not part of it: they come in softmaxed with each batch, so that its weights can be wrapped in
     DistributedDataParallel and trained apart from them.
     """
 
-    def __init__(self, macro: Macro, operations: Mapping[str, MakeOperation]) -> None:
-        super().__init__()
-        self.macro = macro
-        self.stem = Stem(macro)
-        plans = list(macro.cells())
-        self.cells = nn.ModuleList(SearchCell(plan, macro, operations) for plan in plans)
-        self.classifier = nn.Linear(plans[-1].channels_out, macro.num_classes)
+    def __init__(self, macro: Macro, operations: Mapping[str, MakeOperation], auxiliary: bool = False) -> None:
+        super().__init__(macro, lambda plan: SearchCell(plan, macro, operations), auxiliary)
 
-    def forward(self, images: Tensor, normal: Tensor, reduction: Tensor) -> Tensor:
+    def forward(self, images: Tensor, normal: Tensor, reduction: Tensor) -> tuple[Tensor, Tensor | None]:
         """Classifies ``images [N, C, H, W]``, given softmaxed alphas ``[edges, operations]`` per kind of cell.
 
         Returns:
-            Logits ``[N, classes]``, the mean over time steps.
+            Logits ``[N, classes]``, and those of the auxiliary head in training mode if there is one.
         """
-        before_previous = previous = self.stem(images)
-        features = previous
-        for index, cell in enumerate(self.cells):
+
+        def run_cell(cell: nn.Module, before_previous: Tensor, previous: Tensor) -> Tensor:
             assert isinstance(cell, SearchCell)
-            features = cell(before_previous, previous, reduction if cell.plan.reduction else normal)
-            if index + 1 < len(self.cells):
-                before_previous, previous = previous, cell.fire(features)
-        return mean_over_time(self.classifier(features.mean(dim=(2, 3))), self.macro.num_steps)
+            features: Tensor = cell(before_previous, previous, reduction if cell.plan.reduction else normal)
+            return features
+
+        return self.classify(images, run_cell)
 
 
-class DerivedNetwork(nn.Module):
-    """The network that a genotype describes, with an auxiliary head behind the second reduction while training."""
+class DerivedNetwork(CellNetwork):
+    """The network that a genotype describes."""
 
     def __init__(
         self,
@@ -55,17 +94,13 @@ class DerivedNetwork(nn.Module):
         operations: Mapping[str, MakeOperation],
         auxiliary: bool = True,
     ) -> None:
-        super().__init__()
-        self.macro = macro
-        self.stem = Stem(macro)
-        plans = list(macro.cells())
-        self.cells = nn.ModuleList(
-            DerivedCell(plan, macro, genotype.reduction if plan.reduction else genotype.normal, operations)
-            for plan in plans
+        super().__init__(
+            macro,
+            lambda plan: DerivedCell(
+                plan, macro, genotype.reduction if plan.reduction else genotype.normal, operations
+            ),
+            auxiliary,
         )
-        self.classifier = nn.Linear(plans[-1].channels_out, macro.num_classes)
-        width = plans[macro.auxiliary_index].channels_out
-        self.auxiliary = AuxiliaryHead(width, macro) if auxiliary else None
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Classifies ``images [N, C, H, W]``.
@@ -73,34 +108,34 @@ class DerivedNetwork(nn.Module):
         Returns:
             Logits ``[N, classes]``, and those of the auxiliary head in training mode if there is one.
         """
-        before_previous = previous = self.stem(images)
-        features, auxiliary_logits = previous, None
-        for index, cell in enumerate(self.cells):
-            assert isinstance(cell, DerivedCell)
-            features = cell(before_previous, previous)
-            if self.training and self.auxiliary is not None and index == self.macro.auxiliary_index:
-                auxiliary_logits = self.auxiliary(features)
-            if index + 1 < len(self.cells):
-                before_previous, previous = previous, cell.fire(features)
-        logits = mean_over_time(self.classifier(features.mean(dim=(2, 3))), self.macro.num_steps)
-        return logits, auxiliary_logits
+        return self.classify(images, lambda cell, before_previous, previous: cell(before_previous, previous))
 
 
 class Stem(nn.Module):
-    """Convolution and BatchNorm, once per image; then the image is presented at every step and neurons fire."""
+    """Convolution and BatchNorm, once per image; then the image is presented at every step and neurons fire.
+
+    For large images the convolution has stride 2, and each further halving is a spiking convolution of stride 2.
+    """
 
     def __init__(self, macro: Macro) -> None:
         super().__init__()
         channels = STEM_MULTIPLIER * macro.channels
         self.num_steps = macro.num_steps
-        self.conv = nn.Conv2d(macro.image_shape[0], channels, 3, padding=1, bias=False)
+        first_stride = min(2, macro.stem_stride)
+        self.conv = nn.Conv2d(macro.image_shape[0], channels, 3, first_stride, padding=1, bias=False)
         self.norm = BatchNorm(channels)
         self.neuron = macro.make_neuron()
+        self.halvings = nn.Sequential()
+        for _ in range(int(math.log2(macro.stem_stride // first_stride))):
+            self.halvings += nn.Sequential(
+                nn.Conv2d(channels, channels, 3, 2, padding=1, bias=False), BatchNorm(channels), macro.make_neuron()
+            )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Maps ``images [N, C, H, W]`` to spikes ``[T*N, 3 * channels, H, W]``."""
+        """Maps ``images [N, C, H, W]`` to spikes ``[T*N, 3 * channels, H / stride, W / stride]``."""
         spikes: Tensor = self.neuron(present_static(self.norm(self.conv(images)), self.num_steps))
-        return spikes
+        halved: Tensor = self.halvings(spikes)
+        return halved
 
 
 class AuxiliaryHead(nn.Module):

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from raynas_snn.results.files import plain
 
 Scalar = str | int | float | bool
-EndReason = Literal["finished", "failed", "early_stopped"]
+EndReason = Literal["finished", "failed", "early_stopped", "infeasible"]
 
 _TYPES: dict[str, Any] = {
     "uid": str,
@@ -40,7 +40,8 @@ class TrialRecord:
         proposal: Number of the proposal, from 0.
         seed: The seed that the trial ran with.
         outer: Values of the outer parameters by path, ``{"model.attention": "ma"}``.
-        end_reason: ``"finished"``, ``"failed"`` or ``"early_stopped"``.
+        end_reason: ``"finished"``, ``"failed"``, ``"early_stopped"`` (by a scheduler) or ``"infeasible"`` (over a
+            limit of the sweep, as was known before it was trained).
         epochs: Epochs done, over all phases.
         seconds: Time spent on the trial, in seconds.
         metrics: Final numbers; accuracies are fractions, spikes, SOPs and energy (microjoule) are per image.

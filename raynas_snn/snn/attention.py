@@ -2,19 +2,47 @@
 
 All kinds map ``x [T*N, C, H, W]`` to the same shape by multiplying it with gates between 0 and 1. The features are
 real-valued (sums of BatchNorm outputs), so the gates do not break binary communication: the next operation starts
-with a neuron. A kind is a module built as ``kind(channels, num_steps)``.
+with a neuron. A kind is a module built as ``kind(channels, num_steps, settings)``.
 """
 
 import math
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
+Window = Literal["centred", "causal", "per_step"]
+
+
+@dataclass(frozen=True)
+class AttentionSettings:
+    """What all attention of a network shares; each kind reads what concerns it. All of it is left open by the paper.
+
+    Attributes:
+        reduction: The hidden layer of an MLP is so many times narrower than its input.
+        spatial_kernel: Side of the convolution over space.
+        channel_kernel: Height over channels of the convolution of CT; None follows ECA's rule.
+        time_kernel: Width over time of the convolution of CT.
+        window: Which steps the convolution of CT sees: around a step, up to a step, or each step by itself.
+        fold_time: Whether the MLP of MA sees the channels of all steps at once.
+    """
+
+    reduction: int = 16
+    spatial_kernel: int = 7
+    channel_kernel: int | None = None
+    time_kernel: int = 3
+    window: Window = "centred"
+    fold_time: bool = False
+
+
+DEFAULTS = AttentionSettings()
 
 
 class NoAttention(nn.Identity):
     """Leaves the features as they are (the paper's DARTS rows)."""
 
-    def __init__(self, channels: int, num_steps: int) -> None:
+    def __init__(self, channels: int, num_steps: int, settings: AttentionSettings = DEFAULTS) -> None:
         super().__init__()
 
 
@@ -28,7 +56,7 @@ class ChannelTemporalAttention(nn.Module):
 
     macs_per_output = 1  # the product with the gate
 
-    def __init__(self, channels: int, num_steps: int) -> None:
+    def __init__(self, channels: int, num_steps: int, settings: AttentionSettings = DEFAULTS) -> None:
         super().__init__()
         self.num_steps = num_steps
         kernel = (adaptive_kernel_size(channels), 1 if num_steps == 1 else 3)
@@ -52,9 +80,9 @@ class MultiDimensionalAttention(nn.Module):
 
     macs_per_output = 2  # the products with the two gates
 
-    def __init__(self, channels: int, num_steps: int, reduction: int = 16, kernel_size: int = 7) -> None:
+    def __init__(self, channels: int, num_steps: int, settings: AttentionSettings = DEFAULTS) -> None:
         super().__init__()
-        hidden = max(1, channels // reduction)
+        hidden, kernel_size = max(1, channels // settings.reduction), settings.spatial_kernel
         self.mlp = nn.Sequential(
             nn.Linear(channels, hidden, bias=False), nn.ReLU(), nn.Linear(hidden, channels, bias=False)
         )

@@ -9,6 +9,7 @@ from raynas_snn.config.schema import TrialConfig
 from raynas_snn.nas.cell import MakeOperation
 from raynas_snn.nas.macro import Macro
 from raynas_snn.registry import resolve
+from raynas_snn.snn.attention import AttentionSettings
 from raynas_snn.snn.neuron import NeuronSettings
 from raynas_snn.space import SearchSpace, load_space
 
@@ -28,18 +29,37 @@ def macro_of(trial: TrialConfig, phase: Phase, num_classes: int, image_shape: tu
     neuron_kind: Any = resolve("neurons", model.neuron)
     surrogate: Any = resolve("surrogates", model.surrogate)
     searching = phase == "search"
+    layers = search.layers or model.layers if searching else model.layers
+    reductions = model.reductions if layers == model.layers else None
+    if searching and search.reductions is not None:
+        reductions = search.reductions
     return Macro(
         num_classes=num_classes,
         image_shape=image_shape,
         channels=search.channels or model.channels if searching else model.channels,
-        layers=search.layers or model.layers if searching else model.layers,
+        layers=layers,
+        reductions=None if reductions is None else tuple(reductions),
+        stem_stride=model.stem_stride or stem_stride_for(*image_shape[1:]),
         num_steps=model.num_steps,
-        num_nodes=load_space(trial.space).num_nodes,
+        num_nodes=model.num_nodes or load_space(trial.space).num_nodes,
         attention=attention,
+        attention_settings=AttentionSettings(
+            model.attention_reduction,
+            model.attention_spatial_kernel,
+            model.attention_channel_kernel,
+            model.attention_time_kernel,
+            model.attention_window,
+            model.attention_fold_time,
+        ),
         attention_scope=search.attention_scope if searching else trial.retrain.attention_scope,
         neuron=NeuronSettings(model.decay, model.v_th, surrogate(), model.detach_reset),
         neuron_kind=neuron_kind,
     )
+
+
+def stem_stride_for(height: int, width: int) -> int:
+    """The least down-sampling, at most 8, that brings the shorter side below 64 pixels: 1 for CIFAR, 2 for 64x64."""
+    return next((stride for stride in (1, 2, 4) if min(height, width) / stride < 64), 8)
 
 
 def seed_of(seed: int, *purpose: int) -> int:

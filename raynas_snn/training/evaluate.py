@@ -1,14 +1,17 @@
 """Accuracy and activity of a network on images it was not trained on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from raynas_snn.nas.bilevel import StepResult
 from raynas_snn.snn.energy import Activity, ActivityMeter
 from raynas_snn.training.data import DeviceImages
 from raynas_snn.training.distributed import World, sum_over_workers
+
+EVALUATION_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -44,3 +47,16 @@ def evaluate(
     network.train(was_training)
     totals = sum_over_workers(meter.totals() | {"correct": float(correct)})
     return Evaluation(totals["correct"] / totals["images"], Activity.from_totals(totals))
+
+
+def epoch_means(steps: Iterable[StepResult]) -> tuple[float, float]:
+    """Mean loss and accuracy over all images of an epoch and all workers."""
+    results = list(steps)
+    totals = sum_over_workers(
+        {
+            "loss": float(sum(step.loss for step in results)),
+            "correct": float(sum(step.correct for step in results)),
+            "images": float(sum(step.images for step in results)),
+        }
+    )
+    return totals["loss"] / totals["images"], totals["correct"] / totals["images"]

@@ -17,6 +17,8 @@ from raynas_snn.training.checkpoint import (
 from raynas_snn.training.distributed import World
 from raynas_snn.trial import EpochRow, TrialContext, TrialFailure
 
+RETRAIN_PHASE = "retrain"  # the last phase of every trial; the phases before it belong to the search
+
 COLUMNS = (
     "epoch",
     "phase",

@@ -7,15 +7,16 @@ import torch.nn.functional as F
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from raynas_snn.config.schema import TrialConfig
-from raynas_snn.nas.bilevel import StepResult, descend
+from raynas_snn.nas.bilevel import StepResult, descend, with_auxiliary
 from raynas_snn.nas.network import DerivedNetwork, channels_last, check_operations, count_parameters
 from raynas_snn.space import load_space
 from raynas_snn.training.build import generator_for, macro_of, operations_of, seed_of
 from raynas_snn.training.data import DeviceImages, augmentation_for
 from raynas_snn.training.distributed import World, average_buffers, distribute
-from raynas_snn.training.evaluate import Evaluation, evaluate
-from raynas_snn.training.phase import Phase
-from raynas_snn.training.search import EVALUATION_BATCH, SearchResult, epoch_means
+from raynas_snn.training.evaluate import EVALUATION_BATCH, Evaluation, epoch_means, evaluate
+from raynas_snn.training.found import SearchResult
+from raynas_snn.training.phase import RETRAIN_PHASE, Phase
+from raynas_snn.training.strategies import search_epochs
 from raynas_snn.trial import Metrics, TrialContext
 
 RETRAIN = 1  # purpose of a seed, see build.seed_of
@@ -50,9 +51,9 @@ def retrain(
     schedule = CosineAnnealingLR(optimizer, config.epochs, config.lr_min)
     augmentation = augmentation_for(trial.data)
     phase = Phase(
-        "retrain",
+        RETRAIN_PHASE,
         config.epochs,
-        trial.search.epochs,
+        search_epochs(trial),
         {"network": network, "optimizer": optimizer, "schedule": schedule},
         context,
         carried=found.to_dict(),
@@ -70,8 +71,7 @@ def retrain(
             logits, auxiliary_logits = distributed(images)
             loss = F.cross_entropy(logits, labels)
             steps.append(StepResult.of(loss, logits, labels))
-            if auxiliary_logits is not None:
-                loss = loss + config.auxiliary_weight * F.cross_entropy(auxiliary_logits, labels)
+            loss = with_auxiliary(loss, auxiliary_logits, labels, config.auxiliary_weight)
             descend(loss, network, optimizer, config.grad_clip)
         schedule.step()
         average_buffers(network)
@@ -91,7 +91,7 @@ def retrain(
     activity = result.activity
     return {
         "accuracy": result.accuracy,
-        "search_accuracy": found.accuracy,
+        **({} if found.accuracy is None else {"search_accuracy": found.accuracy}),
         "params": count_parameters(network, auxiliary=False),
         "params_with_auxiliary": count_parameters(network),
         "spikes": activity.spikes,

@@ -1,53 +1,24 @@
 """The search phase: train the supernet and its alphas, keep the cells of the best epoch (MA-DARTS Alg. 1)."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from raynas_snn.config.schema import TrialConfig
-from raynas_snn.nas.bilevel import Alphas, StepResult, alpha_step, weight_step
-from raynas_snn.nas.genotype import Genotype, derive
+from raynas_snn.nas.bilevel import Alphas, alpha_step, weight_step
+from raynas_snn.nas.genotype import derive
 from raynas_snn.nas.network import Supernet, channels_last
 from raynas_snn.space import load_space
 from raynas_snn.training.build import generator_for, macro_of, operations_of, seed_of
-from raynas_snn.training.checkpoint import load_checkpoint
 from raynas_snn.training.data import DeviceImages, augmentation_for, search_split
-from raynas_snn.training.distributed import World, average, average_buffers, distribute, sum_over_workers
-from raynas_snn.training.evaluate import evaluate
-from raynas_snn.training.phase import Phase, checkpoint_path
+from raynas_snn.training.distributed import World, average, average_buffers, distribute
+from raynas_snn.training.evaluate import EVALUATION_BATCH, epoch_means, evaluate
+from raynas_snn.training.found import SearchResult
+from raynas_snn.training.phase import Phase
 from raynas_snn.trial import TrialContext
 
-EVALUATION_BATCH = 256
 SEARCH = 0  # purpose of a seed, see build.seed_of
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """What the search found.
-
-    Attributes:
-        genotype: Cells of the best epoch by validation accuracy.
-        accuracy: The supernet's accuracy on the validation half in that epoch.
-        epoch: That epoch, 1-based.
-        seconds: Time of all epochs.
-    """
-
-    genotype: Genotype
-    accuracy: float
-    epoch: int
-    seconds: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for checkpoints."""
-        return {**vars(self), "genotype": self.genotype.to_dict()}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "SearchResult":
-        """Reads `to_dict` back."""
-        return cls(**{**data, "genotype": Genotype.from_dict(data["genotype"])})
 
 
 def search(trial: TrialConfig, context: TrialContext, images: DeviceImages, num_classes: int) -> SearchResult:
@@ -60,9 +31,10 @@ def search(trial: TrialConfig, context: TrialContext, images: DeviceImages, num_
     operations = operations_of(space)
     image_shape = (*images.images.shape[1:],)
     torch.manual_seed(seed_of(trial.seed, SEARCH))
-    supernet = Supernet(macro_of(trial, "search", num_classes, image_shape), operations)
+    macro = macro_of(trial, "search", num_classes, image_shape)
+    supernet = Supernet(macro, operations, config.auxiliary)
     channels_last(supernet.to(device))
-    alphas = Alphas(space.num_nodes, len(operations)).to(device)
+    alphas = Alphas(macro.num_nodes, len(operations)).to(device)
     weight_optimizer = torch.optim.SGD(
         supernet.parameters(), config.lr, config.momentum, weight_decay=config.weight_decay
     )
@@ -112,7 +84,7 @@ def search(trial: TrialConfig, context: TrialContext, images: DeviceImages, num_
             normal, reduction = alphas()
         evaluation = evaluate(
             supernet,
-            lambda batch: supernet(batch, normal, reduction),
+            lambda batch: supernet(batch, normal, reduction)[0],
             alphas_half,
             EVALUATION_BATCH,
             synapses=False,
@@ -140,24 +112,3 @@ def search(trial: TrialConfig, context: TrialContext, images: DeviceImages, num_
 
     phase.run(epoch)
     return SearchResult.from_dict({**phase.best, "seconds": phase.seconds})
-
-
-def finished_search(context: TrialContext) -> SearchResult | None:
-    """What an earlier attempt's search found, if that attempt got as far as training the derived network."""
-    saved = load_checkpoint(checkpoint_path(context.directory), context.device)
-    if saved is None or saved["phase"] == "search":
-        return None
-    return SearchResult.from_dict(saved["carried"])
-
-
-def epoch_means(steps: Iterable[StepResult]) -> tuple[float, float]:
-    """Mean loss and accuracy over all images of an epoch and all workers."""
-    results = list(steps)
-    totals = sum_over_workers(
-        {
-            "loss": float(sum(step.loss for step in results)),
-            "correct": float(sum(step.correct for step in results)),
-            "images": float(sum(step.images for step in results)),
-        }
-    )
-    return totals["loss"] / totals["images"], totals["correct"] / totals["images"]

@@ -62,7 +62,7 @@ def edge_by_edge(supernet: Supernet, images: torch.Tensor, normal: torch.Tensor,
 def test_equals_darts_edge_by_edge(num_steps, training):
     images = torch.randn(3, 1, 8, 8, dtype=torch.float64) * 2
     results = []
-    for run in (lambda net, *given: net(*given), edge_by_edge):
+    for run in (lambda net, *given: net(*given)[0], edge_by_edge):
         supernet, alphas = build(num_steps=num_steps)
         if not training:
             supernet(images, *alphas())  # running statistics of something
@@ -83,7 +83,7 @@ def test_gradients_equal_finite_differences(surrogate, num_steps):
     images, labels = torch.randn(3, 1, 4, 4, dtype=torch.float64), torch.tensor([0, 1, 2])
 
     def loss() -> torch.Tensor:
-        return F.cross_entropy(supernet(images, *alphas()), labels)
+        return F.cross_entropy(supernet(images, *alphas())[0], labels)
 
     parameters = [*alphas.parameters(), *supernet.parameters()]
     gradients = torch.autograd.grad(loss(), parameters)

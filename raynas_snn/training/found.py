@@ -1,0 +1,44 @@
+"""What a search hands over to the retraining, whatever strategy found it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from raynas_snn.nas.genotype import Genotype
+from raynas_snn.training.checkpoint import load_checkpoint
+from raynas_snn.training.phase import RETRAIN_PHASE, checkpoint_path
+from raynas_snn.trial import TrialContext
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+        genotype: The cells.
+        accuracy: By which they were chosen: that of the supernet on the validation half; None if the strategy
+            trained nothing.
+        epoch: The epoch they come from, 1-based; 0 if the strategy has no epochs.
+        seconds: Time of all epochs.
+    """
+
+    genotype: Genotype
+    accuracy: float | None
+    epoch: int
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for checkpoints."""
+        return {**vars(self), "genotype": self.genotype.to_dict()}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "SearchResult":
+        """Reads `to_dict` back."""
+        return cls(**{**data, "genotype": Genotype.from_dict(data["genotype"])})
+
+
+def finished_search(context: TrialContext) -> SearchResult | None:
+    """What an earlier attempt's search found, if that attempt got as far as training the derived network."""
+    saved = load_checkpoint(checkpoint_path(context.directory), context.device)
+    if saved is None or saved["phase"] != RETRAIN_PHASE:
+        return None
+    return SearchResult.from_dict(saved["carried"])

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from raynas_snn.config.schema import TrialConfig
 from raynas_snn.errors import UserError
 from raynas_snn.registry import resolve
-from raynas_snn.strategy import Strategy
+from raynas_snn.training.strategy import Strategy
 from raynas_snn.trial import TrialContext
 
 if TYPE_CHECKING:

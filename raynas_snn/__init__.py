@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from raynas_snn.cluster.orchestrate import run_sweep
     from raynas_snn.config import Sweep, load_sweep
     from raynas_snn.config.schema import TrialConfig
+    from raynas_snn.dataset import Dataset
     from raynas_snn.errors import UserError
+    from raynas_snn.images import Images
     from raynas_snn.registry import resolve
     from raynas_snn.results.run_dir import RunDir
     from raynas_snn.space import SearchSpace, load_space
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Dataset",
+    "Images",
     "RunDir",
     "SearchSpace",
     "Sweep",
@@ -36,6 +40,8 @@ __all__ = [
 
 # Without the verb raynas_snn.sweep: `python -m` warns about a module that its own package has imported.
 _HOMES = {
+    "Dataset": "raynas_snn.dataset",
+    "Images": "raynas_snn.images",
     "RunDir": "raynas_snn.results.run_dir",
     "SearchSpace": "raynas_snn.space",
     "Sweep": "raynas_snn.config",

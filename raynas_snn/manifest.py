@@ -6,14 +6,15 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
 from raynas_snn.config import Sweep
-from raynas_snn.registry import resolve
+from raynas_snn.dataset import find_dataset
 
-PACKAGES = ("raynas-snn", "ray", "torch", "torchvision", "optuna", "numpy", "scikit-learn", "pydantic")
+PACKAGES = ("raynas-snn", "ray", "torch", "torchvision", "optuna", "numpy", "pillow", "scikit-learn", "pydantic")
 LONGEST_DIFF = 200_000  # characters
 
 
@@ -25,14 +26,18 @@ def build_manifest(sweep: Sweep, nodes: Sequence[dict[str, float]]) -> dict[str,
         nodes: The resources of the cluster's nodes.
     """
     config = sweep.config
-    dataset: Any = resolve("datasets", config.data.name)
+    dataset = find_dataset(config.data.name)
     repeats = range(config.sweep.num_seeds)
     return {
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command_line(),
         "meaning": sweep.meaning_hash(),
         "seeds": [config.sweep.seed + repeat for repeat in repeats],
-        "data": {"name": config.data.name, "sha256": dataset.checksum(config.data)},
+        "data": {
+            "name": config.data.name,
+            "sha256": dataset.checksum(config.data),
+            "skipped": [asdict(file) for file in dataset.skipped(config.data)],
+        },
         "python": sys.version.split()[0],
         "packages": {name: _version(name) for name in PACKAGES},
         "platform": platform.platform(),

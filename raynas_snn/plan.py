@@ -1,13 +1,18 @@
 """What a sweep is going to do and where, worked out before anything is started or written."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from raynas_snn.config import Sweep, difference, meaning
+from raynas_snn.config.outer import OuterParameter
 from raynas_snn.config.yaml_text import show
+from raynas_snn.earlier import read_lessons
 from raynas_snn.errors import UserError
+from raynas_snn.results.proposals import limits_of
 from raynas_snn.results.run_dir import RunDir
+
+_FACT_COLUMN = 18
 
 
 @dataclass(frozen=True)
@@ -19,12 +24,14 @@ class Plan:
         run_dir: Where it keeps everything.
         continues: Whether the run directory holds earlier work on the same sweep.
         num_ended: Trials that have ended there.
+        num_lessons: Proposals of another run that a new run is going to learn from.
     """
 
     sweep: Sweep
     run_dir: Path
     continues: bool = False
     num_ended: int = 0
+    num_lessons: int = 0
 
     @property
     def num_trials(self) -> int:
@@ -46,6 +53,10 @@ class Plan:
             "num_seeds": config.sweep.num_seeds,
             "num_trials": self.num_trials,
             "epochs": {phase: self.sweep.values_of(f"{phase}.epochs") for phase in ("search", "retrain")},
+            "scheduler": config.sweep.scheduler,
+            "limits": limits_of(config.model_dump()),
+            "points": self.sweep.points(),
+            "warm_start": config.sweep.warm_start,
             "resources": config.resources.model_dump(),
             "run_dir": str(self.run_dir),
             "continues": self.continues,
@@ -55,7 +66,7 @@ class Plan:
     def text(self) -> str:
         """The plan for people, one line per fact."""
         config, resources = self.sweep.config, self.sweep.config.resources
-        outer = [f"{parameter.path}: {_levels(parameter.as_dict())}" for parameter in self.sweep.outer]
+        outer = [f"{parameter.path}: {_levels(parameter)}" for parameter in self.sweep.outer]
         epochs = [f"{_span(self.sweep.values_of(f'{phase}.epochs'))} {phase}" for phase in ("search", "retrain")]
         cpus, gpus = resources.cpus_per_worker, resources.gpus_per_worker
         num_proposals = self.sweep.num_proposals()
@@ -65,15 +76,38 @@ class Plan:
             "search space": config.space,
             "kind of trial": config.trial,
             "data": config.data.name,
-            "varied": ("\n" + " " * 18).join(outer) or "nothing",
+            "varied": "\n".join(outer) or "nothing",
             "sampler": config.sweep.sampler,
+            **self._extras(),
             "trials": f"{self.num_trials} = {num_proposals} proposals x {config.sweep.num_seeds} seeds",
             "epochs per trial": " + ".join(epochs),
             "workers per trial": f"{resources.num_workers}, each with {cpus} CPU and {gpus:g} GPU",
             "trials at a time": resources.max_concurrent,
             "run directory": f"{self.run_dir} ({state})",
         }
-        return "\n".join(f"{name:<18}{fact}" for name, fact in facts.items())
+        lines = []
+        for name, fact in facts.items():
+            first, *others = str(fact).splitlines()
+            lines += [f"{name:<{_FACT_COLUMN}}{first}", *(" " * _FACT_COLUMN + other for other in others)]
+        return "\n".join(lines)
+
+    def _extras(self) -> dict[str, str]:
+        """What a sweep need not have."""
+        settings, extras = self.sweep.config.sweep, {}
+        if settings.scheduler != "none":
+            grace = "the search" if settings.grace_epochs is None else f"{settings.grace_epochs} epochs"
+            extras["scheduler"] = (
+                f"{settings.scheduler} by {settings.scheduler_metric} after {grace}, "
+                f"1 of {settings.reduction_factor} goes on"
+            )
+        if limits := limits_of(self.sweep.config.model_dump()):
+            extras["limits"] = ", ".join(f"{name} <= {limit:,}" for name, limit in limits.items())
+        if settings.points:
+            extras["points"] = "\n".join(show(point) for point in self.sweep.points())
+        if settings.warm_start is not None:
+            proposals = f"{self.num_lessons} proposals of " if not self.continues else ""
+            extras["learns from"] = f"{proposals}{settings.warm_start}"
+        return extras
 
 
 def default_run_dir(sweep: Sweep) -> Path:
@@ -96,7 +130,7 @@ def make_plan(sweep: Sweep, run_dir: Path, resume: str) -> Plan:
         RunDir.check_free(run_dir)
         if resume == "must":
             raise UserError(f"{run_dir}: holds no run to continue, and --resume must does not start one")
-        return Plan(sweep, run_dir)
+        return Plan(sweep, run_dir, num_lessons=len(read_lessons(sweep)))
     if resume == "never":
         raise UserError(f"{run_dir}: holds a run already, and --resume never does not continue it")
     run = RunDir.open(run_dir)
@@ -106,10 +140,13 @@ def make_plan(sweep: Sweep, run_dir: Path, resume: str) -> Plan:
     return Plan(sweep, run_dir, continues=True, num_ended=len(run.records()))
 
 
-def _levels(written: dict[str, Any]) -> str:
-    if "choice" in written:
-        return ", ".join(str(level) for level in written["choice"])
-    return show(written)
+def _levels(parameter: OuterParameter) -> str:
+    if parameter.kind == "choice":
+        text = ", ".join(map(str, parameter.levels))
+    else:
+        text = show(replace(parameter, when=()).as_dict())
+    conditions = [f"{path} is {' or '.join(map(str, levels))}" for path, levels in parameter.when]
+    return f"{text} (when {' and '.join(conditions)})" if conditions else text
 
 
 def _span(values: tuple[Any, ...]) -> str:

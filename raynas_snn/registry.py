@@ -40,10 +40,14 @@ _OPERATION = "raynas_snn.nas.operations:"
 _SURROGATE = "raynas_snn.snn.surrogate:"
 _SAMPLER = "raynas_snn.cluster.samplers:"
 _STRATEGY = "raynas_snn.training.strategies:"
+_TORCHVISION = "raynas_snn.training.torchvision_sets:"
 
 BUILT_INS: dict[str, dict[str, Entry]] = {
     "attentions": {
         "none": Entry(_ATTENTION + "NoAttention", "no attention: the DARTS baseline"),
+        "temporal": Entry(_ATTENTION + "TemporalAttention", "a gate per time step"),
+        "channel": Entry(_ATTENTION + "ChannelAttention", "a gate per channel at each step: the first half of ma"),
+        "spatial": Entry(_ATTENTION + "SpatialAttention", "a gate per pixel at each step: the second half of ma"),
         "ct": Entry(_ATTENTION + "ChannelTemporalAttention", "channel-temporal gate in the manner of ECA (CT-DARTS)"),
         "ma": Entry(
             _ATTENTION + "MultiDimensionalAttention",
@@ -74,8 +78,17 @@ BUILT_INS: dict[str, dict[str, Entry]] = {
         "sigmoid": Entry(_SURROGATE + "Sigmoid", "the logistic function"),
     },
     "datasets": {
-        "digits": Entry("raynas_snn.training.datasets:DIGITS", "8x8 handwritten digits; comes with scikit-learn"),
-        "cifar10": Entry("raynas_snn.training.datasets:CIFAR10", "32x32 colour images; data.root names the folder"),
+        "digits": Entry("raynas_snn.training.digits:DIGITS", "8x8 handwritten digits; comes with scikit-learn"),
+        "cifar10": Entry(_TORCHVISION + "CIFAR10", "32x32 colour images of 10 classes; data.root names the folder"),
+        "cifar100": Entry(_TORCHVISION + "CIFAR100", "32x32 colour images of 100 classes; data.root names the folder"),
+        "tiny_imagenet": Entry(
+            "raynas_snn.training.tiny_imagenet:TINY_IMAGENET",
+            "64x64 colour images of 200 classes, in data.root/tiny-imagenet-200",
+        ),
+        "folder": Entry(
+            "raynas_snn.training.image_folder:FOLDER",
+            "your own images: data.root/train/CLASS/* and data.root/test/CLASS/*, or data.root/CLASS/*",
+        ),
     },
     "spaces": {
         "darts_snn": Entry("search_spaces.darts_snn:darts_snn", "the DARTS cell with LIF neurons, no attention"),
@@ -88,6 +101,12 @@ BUILT_INS: dict[str, dict[str, Entry]] = {
     },
     "strategies": {
         "darts": Entry(_STRATEGY + "DARTS", "bilevel gradient descent on a supernet of all candidates (MA-DARTS)"),
+        "random": Entry(_STRATEGY + "RANDOM", "a random genotype of the space: the baseline, nothing is searched"),
+        "sahd": Entry(_STRATEGY + "SAHD", "the best of many random genotypes by a training-free score (SNASNet)"),
+        "evolution": Entry(
+            _STRATEGY + "EVOLUTION", "single-path supernet, then spike-aware evolution of genotypes (AutoSNN)"
+        ),
+        "fixed": Entry(_STRATEGY + "FIXED", "the genotype in the file search.genotype, retrained"),
     },
     "trials": {
         "search_then_retrain": Entry(
@@ -101,6 +120,10 @@ BUILT_INS: dict[str, dict[str, Entry]] = {
         "tpe": Entry(
             _SAMPLER + "tpe_sampler",
             "adaptive, tree-structured Parzen estimator; for hunting, not for tables",
+        ),
+        "nsga2": Entry(
+            _SAMPLER + "nsga2_sampler",
+            "adaptive, genetic (NSGA-II); for the Pareto front of several objectives, not for tables",
         ),
     },
 }

@@ -1,4 +1,4 @@
-"""The verb ``python -m raynas_snn.report``: writes and prints the ablation tables of a run. Needs no Ray."""
+"""The verb ``python -m raynas_snn.report``: writes and prints the tables of a run. Needs no Ray."""
 
 import argparse
 import json
@@ -8,18 +8,19 @@ from pathlib import Path
 
 from raynas_snn.cli import Arguments, Parser, run_verb
 from raynas_snn.errors import EXIT_DONE
-from raynas_snn.results.analysis import AblationRow
+from raynas_snn.results import ablation_table, networks_table, pareto_table
 from raynas_snn.results.files import plain
 from raynas_snn.results.run_dir import RunDir
 from raynas_snn.results.screen import make_console
-from raynas_snn.results.tables import SCREEN_NOTE, adaptive_warning, to_terminal, write_report
+from raynas_snn.results.tables import Report, write_report
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The flags of the verb."""
     parser = Parser(
         "python -m raynas_snn.report",
-        "Writes the ablation tables of a run as CSV and Markdown, and prints the most important columns.",
+        "Writes the tables of a run (ablation, networks, Pareto front) as CSV, Markdown and LaTeX, and prints the most "
+        "important columns.",
     )
     parser.add_argument("run_dir", metavar="RUN_DIR", type=Path, help="run directory of a sweep")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -34,33 +35,46 @@ def main(argv: Arguments = None) -> int:
 def _report(argv: Arguments) -> int:
     options = make_parser().parse_args(argv)
     run = RunDir.open(options.run_dir)
-    rows = write_report(run)
+    report = write_report(run)
     if options.json:
-        print(json.dumps(report_as_dict(run, rows), indent=2))
+        print(json.dumps(report_as_dict(run, report), indent=2))
     else:
-        print_report(run, rows)
+        print_report(run, report)
     return EXIT_DONE
 
 
-def print_report(run: RunDir, rows: list[AblationRow]) -> None:
-    """Prints the most important columns of the tables, and where the tables lie."""
+def print_report(run: RunDir, report: Report) -> None:
+    """Prints the most important columns of the tables, what to doubt about them, and where they lie."""
     console = make_console()
-    console.print(to_terminal(rows))
+    config = run.config()
+    console.print(ablation_table.to_terminal(report.rows))
     console.print()
-    console.print(SCREEN_NOTE, soft_wrap=True)
-    if warning := adaptive_warning(run.config()):
+    console.print(ablation_table.SCREEN_NOTE, soft_wrap=True)
+    if len(report.networks) > 1:
+        console.print()
+        console.print(networks_table.to_terminal(report.networks))
+        console.print()
+        console.print(networks_table.screen_note(report.networks), soft_wrap=True)
+    if report.pareto is not None:
+        console.print()
+        console.print(pareto_table.to_terminal(report.pareto, config, report.parameters))
+        console.print()
+        console.print(pareto_table.SCREEN_NOTE, soft_wrap=True)
+    for warning in report.warnings:
         console.print(f"warning: {warning}", soft_wrap=True)
-    for path in (run.ablation_csv, run.ablation_markdown):
+    for path in report.files.values():
         console.print(f"written: {path}", soft_wrap=True)
 
 
-def report_as_dict(run: RunDir, rows: list[AblationRow]) -> dict[str, object]:
-    """The tables for programs."""
+def report_as_dict(run: RunDir, report: Report) -> dict[str, object]:
+    """The tables for programs; ``pareto`` is None if the sweep has one objective."""
     return {
         "run_dir": str(run.path),
-        "files": {"csv": str(run.ablation_csv), "markdown": str(run.ablation_markdown)},
-        "warning": adaptive_warning(run.config()),
-        "rows": [plain(asdict(row)) for row in rows],
+        "files": {key: str(path) for key, path in report.files.items()},
+        "warnings": list(report.warnings),
+        "rows": [plain(asdict(row)) for row in report.rows],
+        "networks": [plain(asdict(network)) for network in report.networks],
+        "pareto": None if report.pareto is None else [plain(asdict(point)) for point in report.pareto],
     }
 
 

@@ -15,7 +15,7 @@ from raynas_snn.results.records import Scalar, TrialRecord
 from raynas_snn.results.run_dir import RunDir
 from raynas_snn.results.screen import make_console, make_table, percent, scalar, short_names, short_number
 
-_MAX_FAILURES_SHOWN = 20
+_MAX_SHOWN = 20  # of each way to end
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -59,7 +59,13 @@ def print_progress(progress: Progress, console: Console) -> None:
     if progress.open_trials:
         console.print()
         _print_open(progress.open_trials, console)
-    _print_failures(progress.failures, console)
+    stopped = {uid: f"after epoch {epochs}" for uid, epochs in progress.early_stopped.items()}
+    for how, reasons in (
+        ("failed", progress.failures),
+        ("infeasible", progress.infeasible),
+        ("early-stopped", stopped),
+    ):
+        _print_ended(how, reasons, console)
     if progress.best:
         console.print()
         console.print(f"best so far by {progress.objective}: {_describe(progress.best)}", soft_wrap=True)
@@ -83,14 +89,14 @@ def _print_open(trials: Sequence[OpenTrial], console: Console) -> None:
     console.print(table)
 
 
-def _print_failures(failures: Mapping[str, str], console: Console) -> None:
-    if not failures:
+def _print_ended(how: str, reasons: Mapping[str, str], console: Console) -> None:
+    if not reasons:
         return
     console.print()
-    for uid, reason in list(failures.items())[:_MAX_FAILURES_SHOWN]:
-        console.print(f"failed  {uid}: {reason}", soft_wrap=True)
-    if len(failures) > _MAX_FAILURES_SHOWN:
-        console.print(f"failed  and {len(failures) - _MAX_FAILURES_SHOWN} more; --json shows all")
+    for uid, reason in list(reasons.items())[:_MAX_SHOWN]:
+        console.print(f"{how}  {uid}: {reason}", soft_wrap=True)
+    if len(reasons) > _MAX_SHOWN:
+        console.print(f"{how}  and {len(reasons) - _MAX_SHOWN} more; --json shows all")
 
 
 def _describe(record: TrialRecord) -> str:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -10,8 +11,11 @@ from raynas_snn import registry
 from raynas_snn.cli import Arguments, Parser, run_verb
 from raynas_snn.config import Sweep, load_sweep
 from raynas_snn.config.yaml_text import dump
+from raynas_snn.dataset import find_dataset
 from raynas_snn.errors import EXIT_DONE, EXIT_INTERRUPTED, UserError
 from raynas_snn.plan import Plan, default_run_dir, make_plan
+
+LONGEST_HOURS = 100_000
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -43,6 +47,9 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="A",
         help="Ray cluster to join, or auto; without it $RAY_ADDRESS, else a Ray of its own on this machine",
     )
+    parser.add_argument(
+        "--max-hours", metavar="H", type=_hours, help="interrupt what is running after H hours, as Ctrl-C would"
+    )
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--dry-run", action="store_true", help="say what would run, and stop")
     instead.add_argument("--print-config", action="store_true", help="print the file with every default, and stop")
@@ -54,6 +61,17 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
+
+
+def _hours(text: str) -> float:
+    """A length of time that a timer can be set to."""
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = math.nan
+    if not 0 < hours <= LONGEST_HOURS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and at most {LONGEST_HOURS}")
+    return hours
 
 
 def main(argv: Arguments = None) -> int:
@@ -76,10 +94,10 @@ def _sweep(argv: Arguments) -> int:
     if options.dry_run:
         print(json.dumps(plan.as_dict(), indent=2) if options.json else plan.text())
         return EXIT_DONE
-    return _run(plan, options.address, options.json)
+    return _run(plan, options.address, options.max_hours, options.json)
 
 
-def _run(plan: Plan, address: str | None, as_json: bool) -> int:
+def _run(plan: Plan, address: str | None, max_hours: float | None, as_json: bool) -> int:
     from rich.console import Console
 
     from raynas_snn.cluster.orchestrate import run_sweep  # imports ray, which takes seconds
@@ -89,8 +107,9 @@ def _run(plan: Plan, address: str | None, as_json: bool) -> int:
     from raynas_snn.results.tables import write_report
 
     data = plan.sweep.config.data
-    registry.resolve("datasets", data.name).prepare(data)
-    outcome = run_sweep(plan, address, Console(file=own_stream(stderr=as_json)))
+    for line in find_dataset(data.name).prepare(data):
+        print(f"warning: {line}", file=sys.stderr)
+    outcome = run_sweep(plan, address, Console(file=own_stream(stderr=as_json)), max_hours)
     run = RunDir.open(plan.run_dir)
     rows = write_report(run)
     if as_json:
@@ -102,7 +121,7 @@ def _run(plan: Plan, address: str | None, as_json: bool) -> int:
 
 def _check_data(sweep: Sweep) -> None:
     try:
-        registry.resolve("datasets", sweep.config.data.name).check(sweep.config.data)
+        find_dataset(sweep.config.data.name).check(sweep.config.data)
     except UserError as error:
         raise UserError(f"{sweep.source}: {error}") from None
 

@@ -4,6 +4,7 @@ import math
 import random
 
 from raynas_snn.config.schema import TrialConfig
+from raynas_snn.training.strategies import search_epochs
 from raynas_snn.trial import Metrics, TrialContext, TrialRecipe
 
 
@@ -15,7 +16,7 @@ def fake(trial: TrialConfig, context: TrialContext) -> Metrics:
     accuracy = 0.0
     for epoch in range(1, _total_epochs(trial) + 1):
         accuracy = ceiling * (1 - math.exp(-speed * epoch))
-        phase = "search" if epoch <= trial.search.epochs else "retrain"
+        phase = "search" if epoch <= search_epochs(trial) else "retrain"
         context.report({"epoch": epoch, "phase": phase, "accuracy": accuracy, "spikes": spikes})
     params = 1000.0 * trial.model.channels
     return {
@@ -32,7 +33,7 @@ def fake(trial: TrialConfig, context: TrialContext) -> Metrics:
 
 
 def _total_epochs(trial: TrialConfig) -> int:
-    return trial.search.epochs + trial.retrain.epochs
+    return search_epochs(trial) + trial.retrain.epochs
 
 
 RECIPE = TrialRecipe(run=fake, total_epochs=_total_epochs, uses_workers=False)

@@ -6,18 +6,28 @@ from raynas_snn.trial import Metrics, TrialContext, TrialRecipe
 
 
 def search_then_retrain(trial: TrialConfig, context: TrialContext) -> Metrics:
-    """Runs one trial on every worker alike, or goes on where its checkpoint stopped."""
+    """Runs one trial on every worker alike, or goes on where its checkpoint stopped.
+
+    Raises:
+        TrialInfeasible: If the network has more parameters than the sweep allows; it is not trained then, and not
+            even searched for if no network of the space is small enough.
+    """
     from raynas_snn.training.data import load_images
     from raynas_snn.training.distributed import World
     from raynas_snn.training.found import finished_search
+    from raynas_snn.training.limits import check_found, check_smallest
     from raynas_snn.training.retrain import retrain
 
     train, test, arrays = load_images(trial.data, context.device)
+    num_classes, image_shape = arrays.num_classes, arrays.shape
+    del arrays  # the images are on the device now
+    check_smallest(trial, num_classes, image_shape)
     search = load_strategy(trial.search.strategy).search
-    found = finished_search(context) or search(trial, context, train, arrays.num_classes)
+    found = finished_search(context) or search(trial, context, train, num_classes)
     if World.current().rank == 0:
         (context.directory / "genotype.json").write_text(found.genotype.to_json())
-    return retrain(trial, context, found, train, test, arrays.num_classes)
+    check_found(trial, found.genotype, num_classes, image_shape)
+    return retrain(trial, context, found, train, test, num_classes)
 
 
 RECIPE = TrialRecipe(

@@ -1,15 +1,16 @@
 """Follows the trials that Tune runs: books how they end, tells the display."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ray.tune import Callback
 
 from raynas_snn.cluster.display import Display
 from raynas_snn.cluster.ledger import Ledger
 from raynas_snn.cluster.progress import SweepProgress, TrialProgress
+from raynas_snn.cluster.searcher import config_of
 from raynas_snn.cluster.trainable import recipe_of
-from raynas_snn.config.schema import TrialConfig
+from raynas_snn.config.schema import Objective
 from raynas_snn.results.files import write_json, write_text
 
 
@@ -27,7 +28,7 @@ class Bookkeeper(Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Shows the trial, and saves its configuration in its folder."""
-        config = _config_of(trial)
+        config = config_of(trial)
         write_json(self._ledger.run.trial(config.uid).create().config, config.model_dump())
         running = TrialProgress(config, recipe_of(config.trial).total_epochs(config))
         self._progress.running[config.uid] = running
@@ -42,26 +43,28 @@ class Bookkeeper(Callback):
         **info: Any,
     ) -> None:
         """Shows an epoch."""
-        running = self._progress.running.get(_config_of(trial).uid)
+        running = self._progress.running.get(config_of(trial).uid)
         if running is not None and "epoch" in result and "phase" in result:
-            running.update(result)
+            warning = running.update(result)
+            if warning is not None:
+                self._display.warned(running, warning)
             self._display.epoch(running)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Books a trial that ended by itself, or that a scheduler stopped before it wrote a result."""
-        config = _config_of(trial)
+        config = config_of(trial)
         result = self._ledger.run.trial(config.uid).read_result()
         if result is not None:
             record = self._ledger.finish(config, result)
         else:
             row = self._progress.running[config.uid].row
-            metrics = {key: float(row[key]) for key in ("accuracy", "spikes") if key in row}
+            metrics = {key: float(row[key]) for key in get_args(Objective) if key in row}
             record = self._ledger.book(config, "early_stopped", int(row.get("epoch", 0)), metrics)
         self._end(record)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Books a trial whose own process died, more than once and without a word."""
-        config = _config_of(trial)
+        config = config_of(trial)
         folder = self._ledger.run.trial(config.uid)
         write_text(folder.error, Path(trial.error_file).read_text() if trial.error_file else "no message\n")
         row = self._progress.running[config.uid].row
@@ -71,7 +74,3 @@ class Bookkeeper(Callback):
     def _end(self, record: Any) -> None:
         self._progress.end(record)
         self._display.ended(record)
-
-
-def _config_of(trial: Any) -> TrialConfig:
-    return TrialConfig.model_validate_json(trial.config["trial"])

@@ -14,7 +14,7 @@ from raynas_snn.errors import UserError
 
 # In every process of the sweep: epochs are reported within a fraction of a second, runs show in the dashboard.
 PROCESS_ENVIRONMENT = {
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -85,7 +85,7 @@ def concurrency(resources: ResourcesConfig) -> int:
         UserError: If not even one fits.
     """
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    workers = sum(_workers_on(node, resources) for node in nodes)
+    workers = sum(workers_on(node, resources) for node in nodes)
     trials = workers // resources.num_workers
     if trials == 0:
         available = "; ".join(f"{node.get('CPU', 0):g} CPU, {node.get('GPU', 0):g} GPU" for node in nodes)
@@ -96,8 +96,12 @@ def concurrency(resources: ResourcesConfig) -> int:
     return trials if resources.max_concurrent == "auto" else min(trials, resources.max_concurrent)
 
 
-def _workers_on(node: dict[str, float], resources: ResourcesConfig) -> int:
+def workers_on(node: dict[str, float], resources: ResourcesConfig) -> int:
+    """How many workers a node with these resources can hold."""
     workers = math.floor(node.get("CPU", 0) / resources.cpus_per_worker)
-    if resources.gpus_per_worker > 0:
-        workers = min(workers, math.floor(node.get("GPU", 0) / resources.gpus_per_worker + 1e-9))
+    gpus, share = node.get("GPU", 0), resources.gpus_per_worker
+    if share >= 1:
+        workers = min(workers, math.floor(gpus / share))
+    elif share > 0:  # a worker's share lies on one GPU: two of 0.6 do not fit on 1.2 GPUs
+        workers = min(workers, math.floor(gpus) * math.floor(1 / share + 1e-9))
     return workers

@@ -10,9 +10,14 @@ from rich.text import Text
 
 from raynas_snn.cluster.progress import SweepProgress, TrialProgress
 from raynas_snn.config.schema import TrialConfig
-from raynas_snn.results.records import TrialRecord
+from raynas_snn.results.records import EndReason, TrialRecord
 from raynas_snn.results.screen import duration, make_table, percent, scalar, short_names, short_number
 
+_OTHER_ENDS: tuple[tuple[EndReason, str], ...] = (
+    ("failed", "failed"),
+    ("early_stopped", "stopped early"),
+    ("infeasible", "over the limit"),
+)
 QUIET_SECONDS = 30.0  # off a terminal, a trial speaks at most so often between its phases
 
 
@@ -29,8 +34,11 @@ class Display(Protocol):
     def epoch(self, trial: TrialProgress) -> None:
         """A trial finished an epoch."""
 
+    def warned(self, trial: TrialProgress, warning: str) -> None:
+        """A trial warned of something for the first time."""
+
     def ended(self, record: TrialRecord) -> None:
-        """A trial finished or failed."""
+        """A trial ended, well or not."""
 
 
 def display_for(progress: SweepProgress, console: Console) -> Display:
@@ -58,8 +66,12 @@ class LiveDisplay:
     def epoch(self, trial: TrialProgress) -> None:
         """Likewise."""
 
-    def ended(self, record: TrialRecord) -> None:
+    def warned(self, trial: TrialProgress, warning: str) -> None:
         """Leaves a line above the table."""
+        self._live.console.print(Text(warning_line(trial, warning)))
+
+    def ended(self, record: TrialRecord) -> None:
+        """Likewise."""
         self._live.console.print(Text(end_line(record)))
 
     def _render(self) -> Group:
@@ -109,6 +121,10 @@ class LineDisplay:
             f"{_spikes(trial.row)} spikes, {_time(trial.seconds_left)} left"
         )
 
+    def warned(self, trial: TrialProgress, warning: str) -> None:
+        """Says so."""
+        self._print(warning_line(trial, warning))
+
     def ended(self, record: TrialRecord) -> None:
         """Says how it ended and how far the sweep is."""
         self._print(end_line(record))
@@ -118,22 +134,31 @@ class LineDisplay:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
+def warning_line(trial: TrialProgress, warning: str) -> str:
+    """``p0001-s0  warning   the network fires no more``."""
+    return f"{trial.trial.uid}  warning   {' '.join(warning.split())}"
+
+
 def end_line(record: TrialRecord) -> str:
     """``p0001-s0  finished  accuracy 98.31 %, 12,345 spikes, 1 min 05 s``."""
     if record.end_reason == "failed":
         return f"{record.uid}  FAILED    {record.error}"
-    metrics = record.metrics
-    return (
-        f"{record.uid}  {record.end_reason.replace('_', ' ')}  accuracy {_accuracy(metrics)}, "
-        f"{_spikes(metrics)} spikes, {duration(record.seconds)}"
-    )
+    if record.end_reason == "infeasible":
+        return f"{record.uid}  over the limit  {record.error}"
+    reached = f"accuracy {_accuracy(record.metrics)}, {_spikes(record.metrics)} spikes"
+    if record.end_reason == "early_stopped":
+        return f"{record.uid}  stopped early  after epoch {record.epochs}, {reached}"
+    return f"{record.uid}  finished  {reached}, {duration(record.seconds)}"
 
 
 def summary_line(progress: SweepProgress) -> str:
-    """``4 of 6 trials ended, 2 running, about 1 min 10 s left``."""
-    failed = f" ({progress.num_failed} failed)" if progress.num_failed else ""
+    """``4 of 6 trials ended (1 failed), 2 running, about 1 min 10 s left``."""
+    others = ", ".join(f"{progress.ended[reason]} {words}" for reason, words in _OTHER_ENDS if progress.ended[reason])
     left = f", about {duration(progress.seconds_left)} left" if progress.seconds_left else ""
-    return f"{progress.num_ended} of {progress.num_trials} trials ended{failed}, {len(progress.running)} running{left}"
+    return (
+        f"{progress.num_ended} of {progress.num_trials} trials ended{f' ({others})' if others else ''}, "
+        f"{len(progress.running)} running{left}"
+    )
 
 
 def outer_label(trial: TrialConfig) -> str:

@@ -4,12 +4,12 @@ import os
 import shutil
 import signal
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import ray
 from ray import tune
@@ -17,7 +17,9 @@ from rich.console import Console
 
 from raynas_snn.cluster.callbacks import Bookkeeper
 from raynas_snn.cluster.connection import concurrency, connect
+from raynas_snn.cluster.deadline import Deadline
 from raynas_snn.cluster.display import display_for
+from raynas_snn.cluster.halving import make_scheduler, rungs_between
 from raynas_snn.cluster.ledger import Ledger
 from raynas_snn.cluster.progress import SweepProgress
 from raynas_snn.cluster.quiet import output_to
@@ -41,6 +43,8 @@ class SweepOutcome:
         num_trials: Trials of the sweep.
         num_finished: Finished so far, in earlier starts too.
         num_failed: Failed so far.
+        num_early_stopped: Stopped by the scheduler so far.
+        num_infeasible: Over a limit so far, and so not trained.
         num_run: Trials that ended in this start.
     """
 
@@ -48,21 +52,27 @@ class SweepOutcome:
     num_trials: int
     num_finished: int
     num_failed: int
+    num_early_stopped: int
+    num_infeasible: int
     num_run: int
 
 
-def run_sweep(plan: Plan, address: str | None, console: Console) -> SweepOutcome:
+def run_sweep(plan: Plan, address: str | None, console: Console, max_hours: float | None = None) -> SweepOutcome:
     """Runs what is missing of a sweep; nothing is written before Ray is there and a trial fits on it.
 
     Args:
         plan: What to do and where, from `raynas_snn.plan.make_plan`.
         address: A running Ray to join; None takes RAY_ADDRESS or starts a private one.
         console: Where progress goes, on a stream of its own: Ray's output is sent elsewhere meanwhile.
+        max_hours: When to interrupt what is running, counted from this call; None for never.
 
     Raises:
-        UserError: If another driver works on the run, no Ray answers at the address, or no trial can ever fit.
+        UserError: If another driver works on the run, no Ray answers at the address, no trial can ever fit, or asha
+            could never stop one.
     """
-    sweep = plan.sweep
+    deadline, sweep = Deadline(max_hours), plan.sweep
+    if sweep.config.sweep.scheduler == "asha":
+        rungs_between(sweep)
     with ExitStack() as stack:
         if plan.continues:
             run = RunDir.open(plan.run_dir)
@@ -86,10 +96,11 @@ def run_sweep(plan: Plan, address: str | None, console: Console) -> SweepOutcome
         _announce(console, ledger, dashboard_url, side_by_side, plan.continues)
         ended_before = len(ledger.records)
         try:
-            with output_to(run.path / RAY_LOG):
+            with deadline.enforced(), output_to(run.path / RAY_LOG):
                 _run_missing(ledger, side_by_side, console)
         except KeyboardInterrupt:
-            console.print(f"Interrupted. To continue: {command_line()}", highlight=False, soft_wrap=True)
+            reason = f"Time is up after {deadline.hours:g} h" if deadline.is_past else "Interrupted"
+            console.print(f"{reason}. To continue: {command_line()}", highlight=False, soft_wrap=True)
             return _outcome(ledger, len(ledger.records) - ended_before, interrupted=True)
     return _outcome(ledger, len(ledger.records) - ended_before)
 
@@ -97,8 +108,7 @@ def run_sweep(plan: Plan, address: str | None, console: Console) -> SweepOutcome
 def _run_missing(ledger: Ledger, side_by_side: int, console: Console) -> None:
     """Lets Tune run the missing trials with a new Tuner; no state of an earlier one is read."""
     config = ledger.sweep.config
-    failed = sum(record.end_reason == "failed" for record in ledger.records.values())
-    progress = SweepProgress(ledger.num_trials, side_by_side, len(ledger.records), failed)
+    progress = SweepProgress(ledger.num_trials, Counter(record.end_reason for record in ledger.records.values()))
     with _scratch(ledger.run) as scratch, display_for(progress, console) as display:
         constants = {
             "run_dir": str(ledger.run.path.absolute()),
@@ -111,8 +121,11 @@ def _run_missing(ledger: Ledger, side_by_side: int, console: Console) -> None:
             tune.with_resources(run_trial, {"memory": DRIVER_MEMORY} if uses_workers else own_process),
             tune_config=tune.TuneConfig(
                 search_alg=LedgerSearcher(ledger, constants),
+                scheduler=make_scheduler(ledger.sweep, ledger.run, ledger.records),
                 num_samples=ledger.num_missing,
                 max_concurrent_trials=side_by_side,
+                # A trial that is stopped leaves its workers behind; they go when its process does.
+                reuse_actors=config.sweep.scheduler == "none",
             ),
             run_config=tune.RunConfig(
                 name="tune",
@@ -158,6 +171,8 @@ def _announce(console: Console, ledger: Ledger, dashboard_url: str | None, side_
         f"run directory  {ledger.run.path}",
         f"tensorboard    tensorboard --logdir {os.path.relpath(ledger.run.path / 'tb')}",
     ]
+    if ledger.num_lessons:
+        lines.insert(1, f"learns from {ledger.num_lessons} proposals of {ledger.sweep.config.sweep.warm_start}")
     if dashboard_url:
         lines.append(f"dashboard      {dashboard_url} (token: ray get-auth-token)")
     for line in lines:
@@ -165,7 +180,14 @@ def _announce(console: Console, ledger: Ledger, dashboard_url: str | None, side_
 
 
 def _outcome(ledger: Ledger, num_run: int, interrupted: bool = False) -> SweepOutcome:
-    reasons: list[Any] = [record.end_reason for record in ledger.records.values()]
-    failed = reasons.count("failed")
-    code = EXIT_INTERRUPTED if interrupted else EXIT_TRIALS_FAILED if failed else EXIT_DONE
-    return SweepOutcome(code, ledger.num_trials, reasons.count("finished"), failed, num_run)
+    reasons = Counter(record.end_reason for record in ledger.records.values())
+    code = EXIT_INTERRUPTED if interrupted else EXIT_TRIALS_FAILED if reasons["failed"] else EXIT_DONE
+    return SweepOutcome(
+        exit_code=code,
+        num_trials=ledger.num_trials,
+        num_finished=reasons["finished"],
+        num_failed=reasons["failed"],
+        num_early_stopped=reasons["early_stopped"],
+        num_infeasible=reasons["infeasible"],
+        num_run=num_run,
+    )

@@ -1,10 +1,11 @@
 """What is known of the trials under way, and how long they will take. Draws nothing."""
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
 from raynas_snn.config.schema import TrialConfig
-from raynas_snn.results.records import TrialRecord
+from raynas_snn.results.records import EndReason, TrialRecord
 from raynas_snn.trial import EpochRow
 
 
@@ -16,18 +17,25 @@ class TrialProgress:
         trial: Its configuration.
         total_epochs: Of all phases.
         row: Its latest report, empty before the first.
+        warnings: What it has warned of since this start.
     """
 
     trial: TrialConfig
     total_epochs: int
     row: EpochRow = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
     _first: tuple[float, int] | None = None  # time and number of the first epoch seen by this driver
 
-    def update(self, row: EpochRow) -> None:
-        """Takes in a report."""
+    def update(self, row: EpochRow) -> str | None:
+        """Takes in a report; returns its warning if that is news."""
         self.row = row
         if self._first is None:
             self._first = (time.monotonic(), int(row["epoch"]))
+        warning = str(row.get("warning") or "")
+        if not warning or warning in self.warnings:
+            return None
+        self.warnings.append(warning)
+        return warning
 
     @property
     def epoch(self) -> int:
@@ -58,17 +66,13 @@ class SweepProgress:
 
     Attributes:
         num_trials: Trials of the sweep.
-        concurrency: How many run side by side.
-        num_ended: Ended so far, in earlier starts too.
-        num_failed: Of those, failed.
+        ended: How many have ended in each way, in earlier starts too.
         running: Trials under way by uid.
         records: Trials that ended since this start.
     """
 
     num_trials: int
-    concurrency: int
-    num_ended: int = 0
-    num_failed: int = 0
+    ended: Counter[EndReason] = field(default_factory=Counter)
     running: dict[str, TrialProgress] = field(default_factory=dict)
     records: list[TrialRecord] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
@@ -77,8 +81,12 @@ class SweepProgress:
         """Moves a trial from the running to the ended."""
         self.running.pop(record.uid, None)
         self.records.append(record)
-        self.num_ended += 1
-        self.num_failed += record.end_reason == "failed"
+        self.ended[record.end_reason] += 1
+
+    @property
+    def num_ended(self) -> int:
+        """Trials that have ended, in earlier starts too."""
+        return self.ended.total()
 
     @property
     def seconds_left(self) -> float | None:

@@ -5,6 +5,7 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from raynas_snn.cluster.ledger import Ledger
+from raynas_snn.config.schema import TrialConfig
 
 
 class LedgerSearcher(Searcher):
@@ -38,3 +39,8 @@ class LedgerSearcher(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing to restore."""
+
+
+def config_of(trial: Any) -> TrialConfig:
+    """The trial that the ledger has given out as one of Tune's."""
+    return TrialConfig.model_validate_json(trial.config["trial"])

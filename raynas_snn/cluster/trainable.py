@@ -7,9 +7,9 @@ result. Every process here may die at any moment and be started again with the s
 import socket
 import traceback
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from ray import train, tune
+from ray import tune
 
 from raynas_snn.config.schema import TrialConfig
 from raynas_snn.errors import UserError
@@ -18,7 +18,7 @@ from raynas_snn.results.cells import draw_cells
 from raynas_snn.results.files import read_json, write_json, write_text
 from raynas_snn.results.run_dir import RunDir
 from raynas_snn.results.trial_dir import TrialDir
-from raynas_snn.trial import EpochRow, TrialContext, TrialFailure, TrialRecipe
+from raynas_snn.trial import EpochRow, TrialContext, TrialFailure, TrialInfeasible, TrialRecipe
 
 
 def run_trial(config: dict[str, Any]) -> None:
@@ -32,45 +32,21 @@ def run_trial(config: dict[str, Any]) -> None:
     folder.error.unlink(missing_ok=True)
     try:
         if recipe_of(trial.trial).uses_workers:
-            _train(trial, config)
+            from raynas_snn.cluster.trainer import run_on_workers  # imports torch
+
+            run_on_workers(run_worker, config, trial)
         else:
             _run_recipe(trial, config["run_dir"], tune.report, device="cpu", rank=0)
     except Exception as error:  # for good: Tune would try again, but Train has done so already
         if not folder.error.is_file():  # a worker died without a word
             _write_error(folder, error)
         reason = folder.error.read_text().splitlines()[-1]
-        rows = folder.read_curve()
-        epochs = int(str(rows[-1]["epoch"])) if rows else 0
-        write_json(folder.result, {"epochs": epochs, "error": f"{reason} (details: {folder.error})"})
-
-
-def _train(trial: TrialConfig, config: dict[str, Any]) -> None:
-    from ray.train.torch import TorchTrainer
-    from ray.tune.integration.ray_train import TuneReportCallback
-
-    resources = trial.resources
-    bundle = {"CPU": float(resources.cpus_per_worker)}
-    if resources.gpus_per_worker > 0:
-        bundle["GPU"] = float(resources.gpus_per_worker)
-    TorchTrainer(
-        run_worker,
-        train_loop_config=config,
-        scaling_config=train.ScalingConfig(
-            num_workers=resources.num_workers,
-            use_gpu=resources.gpus_per_worker > 0,
-            resources_per_worker=bundle,
-        ),
-        run_config=train.RunConfig(
-            name=trial.uid,
-            storage_path=config["scratch"],
-            callbacks=cast(Any, [TuneReportCallback()]),
-            failure_config=train.FailureConfig(max_failures=config["max_failures"]),
-        ),
-    ).fit()
+        write_json(folder.result, {"epochs": folder.last_epoch(), "error": f"{reason} (details: {folder.error})"})
 
 
 def run_worker(config: dict[str, Any]) -> None:
     """What Ray Train starts on every worker of a trial."""
+    from ray import train
     from ray.train.torch import get_device
 
     from raynas_snn.training.distributed import World, limit_threads
@@ -111,6 +87,8 @@ def _run_recipe(trial: TrialConfig, run_dir: str, report: Any, device: str, rank
     try:
         metrics = recipe_of(trial.trial).run(trial, TrialContext(folder.path, on_epoch, device))
         result: dict[str, Any] = {"epochs": epochs, "metrics": metrics}
+    except TrialInfeasible as error:
+        result = {"epochs": epochs, "infeasible": str(error), "metrics": error.metrics}
     except (UserError, TrialFailure) as error:  # the same would happen again: no further attempt
         result = {"epochs": epochs, "error": " ".join(str(error).split())}
     except Exception as error:
@@ -140,8 +118,7 @@ class _Writer:
         from tensorboardX import SummaryWriter
 
         self._folder = folder
-        rows = folder.read_curve()
-        self._last_epoch = int(str(rows[-1]["epoch"])) if rows else 0
+        self._last_epoch = folder.last_epoch()
         self._events = SummaryWriter(str(events), flush_secs=30, write_to_disk=True)
 
     def epoch(self, row: EpochRow) -> None:

@@ -2,7 +2,8 @@
 
 from raynas_snn import registry
 from raynas_snn.config.layers import FieldPath, Problem
-from raynas_snn.config.sweep import Sweep
+from raynas_snn.config.points import read_point
+from raynas_snn.config.sweep import Sweep, genotype_file
 from raynas_snn.config.yaml_text import show
 from raynas_snn.errors import UserError
 
@@ -18,9 +19,20 @@ _NAMES: dict[FieldPath, str] = {
 }
 
 
+_LEARNS_NOTHING = ("grid", "random")
+_TRAINS_NO_SUPERNET = ("random", "sahd", "fixed")
+
+
 def find_problems(sweep: Sweep) -> list[Problem]:
     """Returns everything that is wrong although each field is right on its own."""
-    return [*_check_names(sweep), *_check_sampler(sweep), *_check_batches(sweep)]
+    return [
+        *_check_names(sweep),
+        *_check_sampler(sweep),
+        *_check_proposals(sweep),
+        *_check_search(sweep),
+        *_check_reductions(sweep),
+        *_check_batches(sweep),
+    ]
 
 
 def _check_names(sweep: Sweep) -> list[Problem]:
@@ -40,7 +52,7 @@ def _check_sampler(sweep: Sweep) -> list[Problem]:
         for parameter in sweep.outer:
             if parameter.kind != "choice":
                 written = show(parameter.as_dict())
-                text = f"a grid has no place for {written}: use choice, or sweep.sampler random or tpe"
+                text = f"a grid has no place for {written}: use choice, or sweep.sampler random, tpe or nsga2"
                 return [Problem((parameter.section, parameter.field), text)]
         if sweep.num_proposals() > _LARGEST_GRID:
             text = f"the grid has {sweep.num_proposals()} proposals: set sweep.num_trials, or use sampler random"
@@ -53,6 +65,67 @@ def _check_sampler(sweep: Sweep) -> list[Problem]:
     if not sweep.outer:
         text = f"'{settings.sampler}' has nothing to vary: give a model field as {{choice: [a, b]}} or use grid"
         problems.append(Problem(("sweep", "sampler"), text))
+    return problems
+
+
+def _check_proposals(sweep: Sweep) -> list[Problem]:
+    """What goes beside a sampler must make sense to it."""
+    settings, problems = sweep.config.sweep, []
+    if settings.points and settings.sampler == "grid":
+        text = "a grid makes every combination anyway, in its own order; use sweep.sampler random, tpe or nsga2"
+        problems.append(Problem(("sweep", "points"), text))
+    for number, point in enumerate(settings.points, start=1):
+        try:
+            read_point(point, sweep.outer)
+        except ValueError as error:
+            problems.append(Problem(("sweep", "points"), f"point {number}: {error}"))
+    if settings.warm_start is not None and settings.sampler in _LEARNS_NOTHING:
+        text = f"sampler '{settings.sampler}' learns nothing from other runs; use sweep.sampler tpe or nsga2"
+        problems.append(Problem(("sweep", "warm_start"), text))
+    if settings.population_size is not None and settings.sampler in (*_LEARNS_NOTHING, "tpe"):
+        text = f"has no effect with sampler '{settings.sampler}'; it goes with nsga2"
+        problems.append(Problem(("sweep", "population_size"), text))
+    return problems
+
+
+def _check_search(sweep: Sweep) -> list[Problem]:
+    problems = []
+    strategies = sweep.values_of("search.strategy")
+    for written in sweep.values_of("search.genotype") if "fixed" in strategies else ():
+        if written is None:
+            text = "'fixed' needs search.genotype, a file with the cells such as a trial's genotype.json"
+            problems.append(Problem(("search", "strategy"), text))
+        elif not genotype_file(written).is_file():
+            problems.append(Problem(("search", "genotype"), f"there is no file {show(written)}"))
+    warmup, epochs = max(sweep.values_of("search.warmup_epochs")), min(sweep.values_of("search.epochs"))
+    if warmup >= epochs:
+        text = f"{warmup} leaves none of search.epochs = {epochs} for alpha; it must be below"
+        problems.append(Problem(("search", "warmup_epochs"), text))
+    untrained = [name for name in strategies if name in _TRAINS_NO_SUPERNET]
+    told = sweep.config.trial == "search_then_retrain" and "search_accuracy" in sweep.config.sweep.objectives
+    if told and untrained:
+        text = f"there is no search_accuracy with search.strategy '{untrained[0]}', which trains no supernet"
+        problems.append(Problem(("sweep", "objectives"), text))
+    return problems
+
+
+def _check_reductions(sweep: Sweep) -> list[Problem]:
+    """Every reduction must be one of the cells, however few of them are proposed."""
+    derived = sweep.values_of("model.layers")
+    searched = [of_search or layers for of_search in sweep.values_of("search.layers") for layers in derived]
+    problems = []
+    for section, depths in (("model", derived), ("search", searched)):
+        path = f"{section}.reductions"
+        for reductions in sweep.values_of(path):
+            least = min(depths)
+            beyond = [index for index in reductions or () if index >= least]
+            if beyond:
+                text = f"there is no cell {beyond[0]} with {least} layers; they count from 0 to {least - 1}"
+            elif len(set(reductions or ())) < len(reductions or ()):
+                text = f"{show(reductions)} holds a cell twice"
+            else:
+                continue
+            problems.append(Problem((section, "reductions"), text))
     return problems
 
 

@@ -78,7 +78,8 @@ def _describe(schema: Mapping[str, Any]) -> str:
         return f"a list of {_describe(schema['items'])}"
     if schema.get("type") == "object":
         keys = schema.get("propertyNames", {"type": "string"})
-        return f"a non-empty mapping of {_describe(keys)} to {_describe(schema['additionalProperties'])}"
+        mapping = "a non-empty mapping" if schema.get("minProperties") else "a mapping"
+        return f"{mapping} of {_describe(keys)} to {_describe(schema['additionalProperties'])}"
     if words := _words(schema):
         return " or ".join(show(word) for word in words)
     return _NOUNS[schema["type"]] + _describe_bounds(schema)

@@ -139,6 +139,12 @@ def read_overrides(overrides: Iterable[str]) -> Layer:
     return _without_aliases(layer)
 
 
+def canonical(path: str) -> str:
+    """The name of a field that another dotted path may be an alias of: ``model.tau`` is ``model.decay``."""
+    parts = tuple(path.split("."))
+    return ".".join(_ALIASES.get(parts, parts))
+
+
 def _without_aliases(layer: Layer) -> Layer:
     for alias, path in _ALIASES.items():
         if alias in layer:

@@ -8,8 +8,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from raynas_snn.config.checks import find_problems
+from raynas_snn.config.conditions import find_mistakes, with_levels_of_parents
 from raynas_snn.config.explain import explain
-from raynas_snn.config.layers import Entry, Layer, Problem, Stack, flatten, read_file, read_overrides, stack
+from raynas_snn.config.layers import Entry, Layer, Problem, Stack, canonical, flatten, read_file, read_overrides, stack
 from raynas_snn.config.outer import VARIABLE_SECTIONS, OuterParameter, parse_outer
 from raynas_snn.config.schema import SECTIONS, Scalar, SweepConfig
 from raynas_snn.config.sweep import Sweep
@@ -35,9 +36,10 @@ def load_sweep(file: Path | None, overrides: Sequence[str] = (), num_trials: int
     if num_trials is not None:
         from_command[("sweep", "num_trials")] = Entry(num_trials, "--num-trials")
     written = stack([from_file, from_command], source)
-    complete = stack([_space_defaults(written), from_file, from_command], source)
+    of_space = _space_defaults(written)
+    complete = stack([of_space, from_file, from_command], source)
 
-    values, parameters = _split(complete)
+    values, parameters = _split(complete, of_space)
     try:
         config = SweepConfig.model_validate(values)
     except ValidationError as error:
@@ -60,8 +62,12 @@ def _space_defaults(written: Stack) -> Layer:
     return flatten(space.defaults, f"search space {name}")
 
 
-def _split(complete: Stack) -> tuple[dict[str, Any], list[OuterParameter]]:
-    """Takes the outer parameters out; in the values, each is replaced by its first level or its low end."""
+def _split(complete: Stack, of_space: Layer) -> tuple[dict[str, Any], list[OuterParameter]]:
+    """Takes the outer parameters out; in the values, each is replaced by its first level or its low end.
+
+    One with a condition is replaced by what the field has where the condition does not hold: the search space's
+    plain value, else nothing, which stands for the schema's default.
+    """
     values = complete.values()
     parameters: list[OuterParameter] = []
     problems: list[Problem] = []
@@ -76,8 +82,14 @@ def _split(complete: Stack) -> tuple[dict[str, Any], list[OuterParameter]]:
                 except ValueError as error:
                     problems.append(Problem((section, field), str(error)))
                     continue
-                parameters.append(parameter)
-                values[section][field] = parameter.bounds[0]
+                parameters.append(replace(parameter, when=tuple((canonical(path), of) for path, of in parameter.when)))
+                default = of_space.get((section, field))
+                if not parameter.when:
+                    values[section][field] = parameter.bounds[0]
+                elif default is None or isinstance(default.value, Mapping):
+                    del values[section][field]
+                else:
+                    values[section][field] = default.value
             elif written.keys() & {"choice", "int", "float"}:
                 text = f"cannot be varied; only fields of {', '.join(VARIABLE_SECTIONS)} can"
                 problems.append(Problem((section, field), text))
@@ -89,7 +101,7 @@ def _split(complete: Stack) -> tuple[dict[str, Any], list[OuterParameter]]:
 def _check_levels(
     config: SweepConfig, parameters: Sequence[OuterParameter], complete: Stack
 ) -> tuple[OuterParameter, ...]:
-    """Puts every level, and both ends of every range, through the field's own type and bounds."""
+    """Puts every level, and both ends of every range, through the field's own type and bounds; checks conditions."""
     problems: list[Problem] = []
     checked: list[OuterParameter] = []
     for parameter in parameters:
@@ -109,6 +121,7 @@ def _check_levels(
             checked.append(replace(parameter, levels=tuple(levels)))
         else:
             checked.append(parameter)
+    problems += [Problem((wrong.section, wrong.field), text) for wrong, text in find_mistakes(checked)]
     if problems:
         raise complete.error(problems)
-    return tuple(checked)
+    return with_levels_of_parents(checked)

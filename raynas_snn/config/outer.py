@@ -1,12 +1,12 @@
 """Outer parameters: the fields of a sweep file that the sweep varies.
 
 In the file they are written ``{choice: [a, b]}``, ``{int: [low, high]}`` or ``{float: [low, high]}``; the two
-ranges take ``log: true`` or ``step: s`` as well.
+ranges take ``log: true`` or ``step: s`` as well, and all three ``when: {model.attention: [ma, ct]}``.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -61,14 +61,25 @@ class OuterParameter:
 
     def as_dict(self) -> dict[str, Any]:
         """The parameter as it stands in a sweep file."""
-        if self.kind == "choice":
-            return {"choice": list(self.levels)}
-        written: dict[str, Any] = {self.kind: [self.low, self.high]}
+        written: dict[str, Any]
+        written = {self.kind: list(self.levels) if self.kind == "choice" else [self.low, self.high]}
         if self.log:
             written["log"] = True
         if self.step is not None:
             written["step"] = self.step
+        if self.when:
+            written["when"] = {path: list(levels) if len(levels) > 1 else levels[0] for path, levels in self.when}
         return written
+
+    def fit(self, value: Any) -> Scalar | None:
+        """Returns a value as the parameter holds it, None if it is none of its values."""
+        if self.kind == "choice":
+            return next((level for level in self.levels if level == value and _same_kind(level, value)), None)
+        if not _is_number(value, self.kind) or not self.low <= value <= self.high:
+            return None
+        if self.step is not None and not _leads(self.low, value, self.step):
+            return None
+        return float(value) if self.kind == "float" else int(value)
 
 
 def parse_outer(path: str, written: Mapping[str, Any]) -> OuterParameter:
@@ -81,26 +92,38 @@ def parse_outer(path: str, written: Mapping[str, Any]) -> OuterParameter:
     if len(kinds) != 1:
         raise ValueError(f"must be a plain value, {_FORMS}")
     kind = kinds[0]
-    allowed = ("choice",) if kind == "choice" else (kind, "log", "step")
+    allowed = ("choice", "when") if kind == "choice" else (kind, "log", "step", "when")
     for key in written:
         if key not in allowed:
             raise ValueError(f"{kind} does not go with the key {key!r}{did_you_mean(key, allowed)}")
     if kind == "choice":
-        return OuterParameter(path, "choice", levels=_parse_levels(written[kind]))
-    return _parse_range(path, "int" if kind == "int" else "float", written)
+        parameter = OuterParameter(path, "choice", levels=_parse_levels("choice", written[kind]))
+    else:
+        parameter = _parse_range(path, "int" if kind == "int" else "float", written)
+    return replace(parameter, when=_parse_when(written["when"])) if "when" in written else parameter
 
 
-def _parse_levels(levels: Any) -> tuple[Scalar, ...]:
+def _parse_levels(name: str, levels: Any) -> tuple[Scalar, ...]:
     if not isinstance(levels, list) or not levels:
-        raise ValueError("choice must be a list of at least one value")
+        raise ValueError(f"{name} must be a list of at least one value")
     seen: set[Scalar] = set()
     for level in levels:
         if not isinstance(level, Scalar):
-            raise ValueError(f"choice takes text, numbers, true and false, not {show(level)}")
+            raise ValueError(f"{name} takes text, numbers, true and false, not {show(level)}")
         if level in seen:
-            raise ValueError(f"choice holds {show(level)} twice")
+            raise ValueError(f"{name} holds {show(level)} twice")
         seen.add(level)
     return tuple(levels)
+
+
+def _parse_when(conditions: Any) -> tuple[tuple[str, tuple[Scalar, ...]], ...]:
+    """Reads a condition; whether what it names is there only shows with all parameters at hand."""
+    if not isinstance(conditions, Mapping) or not conditions:
+        raise ValueError("when must name other choices, each with its levels: {model.attention: [ma, ct]}")
+    return tuple(
+        (path, _parse_levels(f"when {path}", levels if isinstance(levels, list) else [levels]))
+        for path, levels in sorted(conditions.items())
+    )
 
 
 def _parse_range(path: str, kind: Literal["int", "float"], written: Mapping[str, Any]) -> OuterParameter:
@@ -122,10 +145,19 @@ def _parse_range(path: str, kind: Literal["int", "float"], written: Mapping[str,
             raise ValueError("step does not go with log")
         if not _is_number(step, kind) or step <= 0:
             raise ValueError(f"step must be one of the {numbers} above 0")
-        # In decimal, because 0.3 / 0.1 is not 3 in binary.
-        if (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step)) != 0:
+        if not _leads(low, high, step):
             raise ValueError(f"step {step} does not lead from {low} to {high}")
     return OuterParameter(path, kind, low=low, high=high, log=log, step=step)
+
+
+def _leads(start: float, end: float, step: float) -> bool:
+    """Whether steps lead from one number to another; in decimal, because 0.3 / 0.1 is not 3 in binary."""
+    return (Decimal(str(end)) - Decimal(str(start))) % Decimal(str(step)) == 0
+
+
+def _same_kind(level: Scalar, value: Any) -> bool:
+    """In Python true is 1."""
+    return isinstance(level, bool) == isinstance(value, bool)
 
 
 def _is_number(value: Any, kind: str) -> bool:

@@ -110,7 +110,7 @@ class SearchConfig(_Settings):
     sahd_formula: Literal["corrected", "released"] = Field(
         "corrected", description="Score of sahd: as we read the paper, or as its code has it."
     )
-    evolution_population: int = Field(20, ge=2, le=10_000, description="Cells alive in strategy evolution.")
+    evolution_population: int = Field(20, ge=2, le=10_000, description="Cells per generation of strategy evolution.")
     evolution_generations: int = Field(20, ge=1, le=100_000, description="Generations of strategy evolution.")
     evolution_mutation: float = Field(0.2, ge=0, le=1, description="Chance that an edge mutates.")
     evolution_spike_exponent: float = Field(
@@ -147,11 +147,11 @@ class DataConfig(_Settings):
     flip: bool | None = Field(None, description="Mirror training images at random.")
     cutout: int | None = Field(None, ge=0, le=1024, description="Side of the square erased from training images.")
     image_size: int | None = Field(
-        None, ge=4, le=1024, description="Side that folder's images are scaled and cropped to; null keeps their size."
+        None, ge=4, le=1024, description="Side that image files are scaled and cropped to; null keeps their size."
     )
-    grayscale: bool = Field(False, description="Read folder's images with one channel in place of three.")
+    grayscale: bool = Field(False, description="Read image files with one channel in place of three.")
     corrupt: Literal["skip", "error"] = Field(
-        "skip", description="What to do with images that cannot be read; either way they are named."
+        "skip", description="What to do with image files that cannot be read; either way they are named."
     )
     num_train: int | None = Field(None, ge=2, description="Use only so many training images.")
     num_test: int | None = Field(None, ge=1, description="Use only so many test images.")

@@ -3,12 +3,20 @@
 import hashlib
 import itertools
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from raynas_snn.config.conditions import (
+    active_parameters,
+    combinations,
+    count_combinations,
+    in_order,
+    is_active,
+)
 from raynas_snn.config.outer import VARIABLE_SECTIONS, OuterParameter
+from raynas_snn.config.points import read_point
 from raynas_snn.config.schema import Limits, Scalar, SweepConfig, TrialConfig
 from raynas_snn.config.yaml_text import show
 
@@ -26,7 +34,8 @@ class Sweep:
     """A valid sweep.
 
     Attributes:
-        config: All settings; an outer parameter stands at its first level or its low end.
+        config: All settings; an outer parameter stands at its first level or its low end, one with a condition at
+            the value that its field has where the condition does not hold.
         outer: What is varied, in the order of the schema: shuffling the lines of a file changes nothing.
         source: Name of the sweep file, for messages.
     """
@@ -48,13 +57,17 @@ class Sweep:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def values_of(self, path: str) -> tuple[Any, ...]:
-        """The value of a field, all levels if it is a choice, or both ends if it is a range."""
-        for parameter in self.outer:
-            if parameter.path == path:
-                return parameter.bounds
+        """The value of a field, all levels if it is a choice, or both ends if it is a range.
+
+        The value that a field has where its condition does not hold comes last.
+        """
         value: Any = self.config
         for name in path.split("."):
             value = getattr(value, name)
+        for parameter in self.outer:
+            if parameter.path == path:
+                beside = (value,) if parameter.when and value not in parameter.bounds else ()
+                return parameter.bounds + beside
         return (value,)
 
     def num_proposals(self) -> int:
@@ -62,17 +75,24 @@ class Sweep:
         limit = self.config.sweep.num_trials
         if self.config.sweep.sampler != "grid" and limit is not None:
             return limit
-        size = math.prod(len(parameter.levels) for parameter in self.outer)
+        size = count_combinations(self.outer)
         return size if limit is None else min(size, limit)
 
     def grid(self) -> list[dict[str, Scalar]]:
         """The proposals of the grid sampler: every combination, the last outer parameter changing fastest."""
-        paths = [parameter.path for parameter in self.outer]
-        combinations = itertools.product(*(parameter.levels for parameter in self.outer))
-        return [
-            dict(zip(paths, combination, strict=True))
-            for combination in itertools.islice(combinations, self.num_proposals())
-        ]
+        return list(itertools.islice(combinations(self.outer), self.num_proposals()))
+
+    def points(self) -> list[dict[str, Scalar]]:
+        """The proposals to make first, each with the values that it fixes."""
+        return [read_point(point, self.outer) for point in self.config.sweep.points]
+
+    def example_trial(self) -> TrialConfig:
+        """The first seed of a proposal made of first levels and low ends."""
+        values: dict[str, Scalar] = {}
+        for parameter in in_order(self.outer):
+            if is_active(parameter, values):
+                values[parameter.path] = parameter.bounds[0]
+        return self.trial_config(0, 0, values)
 
     def trial_config(self, proposal: int, repeat: int, values: Mapping[str, Scalar]) -> TrialConfig:
         """Returns one trial.
@@ -80,16 +100,19 @@ class Sweep:
         Args:
             proposal: Number of the proposal, from 0.
             repeat: Which repeat of it, from 0; its seed is ``sweep.seed + repeat``.
-            values: One value for each outer parameter, by path.
+            values: One value for each outer parameter whose condition holds, by path.
 
         Raises:
             ValueError: If the paths are not those of the outer parameters, or a value is not allowed.
         """
-        if set(values) != {parameter.path for parameter in self.outer}:
+        active = active_parameters(self.outer, values)
+        if set(values) != {parameter.path for parameter in active}:
             raise ValueError(f"these are not the outer parameters: {sorted(values)}")
         sections = {name: getattr(self.config, name).model_dump() for name in VARIABLE_SECTIONS}
-        for parameter in self.outer:
+        for parameter in active:
             sections[parameter.section][parameter.field] = values[parameter.path]
+        if sections["search"]["genotype"] is not None:  # workers run in folders of their own
+            sections["search"]["genotype"] = str(genotype_file(sections["search"]["genotype"]))
         return TrialConfig.model_validate(
             {
                 "uid": f"p{proposal:04d}-s{repeat}",
@@ -104,6 +127,11 @@ class Sweep:
                 **sections,
             }
         )
+
+
+def genotype_file(written: str) -> Path:
+    """Where ``search.genotype`` is, seen from anywhere on this machine."""
+    return Path(written).expanduser().absolute()
 
 
 def meaning(resolved: Mapping[str, Any]) -> dict[str, Any]:

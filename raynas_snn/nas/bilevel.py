@@ -1,13 +1,14 @@
 """How the cells are searched: alphas on one half of the training set, weights on the other (MA-DARTS Alg. 1)."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from raynas_snn.nas.drop_path import DropPath
 from raynas_snn.nas.network import Supernet
 
 
@@ -73,9 +74,7 @@ def alpha_step(
     total = with_auxiliary(loss, auxiliary_logits, labels, auxiliary_weight)
     gradients = torch.autograd.grad(total, parameters, materialize_grads=True)
     average(gradients)
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = gradient
-    optimizer.step()
+    follow(gradients, parameters, optimizer)
     return StepResult.of(loss, logits, labels)
 
 
@@ -87,6 +86,7 @@ def weight_step(
     labels: Tensor,
     grad_clip: float,
     auxiliary_weight: float = 0.0,
+    drop_path: DropPath | None = None,
 ) -> StepResult:
     """One step of the weights on a batch of the training half; the alphas stay as they are.
 
@@ -98,10 +98,11 @@ def weight_step(
         labels: ``[N]``.
         grad_clip: Largest norm of the gradient; 0 for no bound.
         auxiliary_weight: Weight of the auxiliary classifier's loss, if the supernet has one.
+        drop_path: Drops candidates at random. Steps of the alphas drop none: they compare the candidates.
     """
     with torch.no_grad():
         normal, reduction = alphas()
-    logits, auxiliary_logits = supernet(images, normal, reduction)
+    logits, auxiliary_logits = supernet(images, normal, reduction, drop_path)
     loss = F.cross_entropy(logits, labels)
     descend(with_auxiliary(loss, auxiliary_logits, labels, auxiliary_weight), supernet, optimizer, grad_clip)
     return StepResult.of(loss, logits, labels)
@@ -110,6 +111,13 @@ def weight_step(
 def with_auxiliary(loss: Tensor, auxiliary_logits: Tensor | None, labels: Tensor, weight: float) -> Tensor:
     """Adds the weighted loss of the auxiliary classifier, if there is one."""
     return loss if auxiliary_logits is None else loss + weight * F.cross_entropy(auxiliary_logits, labels)
+
+
+def follow(gradients: Iterable[Tensor], parameters: Iterable[Tensor], optimizer: torch.optim.Optimizer) -> None:
+    """One step of an optimiser along gradients that were computed apart."""
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
+    optimizer.step()
 
 
 def descend(loss: Tensor, network: nn.Module, optimizer: torch.optim.Optimizer, grad_clip: float) -> None:

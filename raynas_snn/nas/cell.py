@@ -11,6 +11,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from raynas_snn.nas.drop_path import DropPath
 from raynas_snn.nas.genotype import Node
 from raynas_snn.nas.macro import CellPlan, Macro
 from raynas_snn.nas.operations import BatchNorm, FactorizedReduce, Operation, Zero
@@ -67,31 +68,34 @@ class SearchCell(Cell):
 
     def __init__(self, plan: CellPlan, macro: Macro, operations: Mapping[str, MakeOperation]) -> None:
         super().__init__(plan, macro, searching=True)
-        self.columns = {name: column for column, name in enumerate(operations)}
+        self.columns = {module_key(name): column for column, name in enumerate(operations)}
         self.shared = nn.ModuleList()  # per source: candidates without weights of their own
         self.edges = nn.ModuleList()  # per edge, ordered by node, then by source: the other candidates
 
         def candidates(source: int) -> dict[str, Operation]:
             built = {
-                name: make(plan.channels, plan.stride(source), macro.make_neuron, True)
+                module_key(name): make(plan.channels, plan.stride(source), macro.make_neuron, True)
                 for name, make in operations.items()
             }
-            return {name: op for name, op in built.items() if not isinstance(op, Zero)}
+            return {key: op for key, op in built.items() if not isinstance(op, Zero)}
 
         for source in range(plan.num_nodes + 1):
-            self.shared.append(nn.ModuleDict({name: op for name, op in candidates(source).items() if op.per_source}))
+            self.shared.append(nn.ModuleDict({key: op for key, op in candidates(source).items() if op.per_source}))
         for node in range(plan.num_nodes):
             for source in range(node + 2):
-                own = {name: op for name, op in candidates(source).items() if not op.per_source}
+                own = {key: op for key, op in candidates(source).items() if not op.per_source}
                 self.edges.append(nn.ModuleDict(own))
 
-    def forward(self, before_previous: Tensor, previous: Tensor, weights: Tensor) -> Tensor:
+    def forward(
+        self, before_previous: Tensor, previous: Tensor, weights: Tensor, drop_path: DropPath | None = None
+    ) -> Tensor:
         """Mixes all candidates.
 
         Args:
             before_previous: Spikes ``[T*N, C, H, W]`` of the cell before the previous one (or of the stem).
             previous: Spikes of the previous cell.
             weights: Softmaxed alphas ``[edges, operations]``.
+            drop_path: Drops candidates that have weights of their own for some images.
 
         Returns:
             Features ``[T*N, num_nodes * channels, H', W']``.
@@ -101,13 +105,14 @@ class SearchCell(Cell):
         contributions: list[list[Tensor]] = [[] for _ in range(self.plan.num_nodes)]
         for j in range(self.plan.num_nodes + 1):
             source = self._source(j, states[j])
-            shared = {name: op(source.read_by(op)) for name, op in _operations(self.shared[j])}
+            shared = {key: op(source.read_by(op)) for key, op in _operations(self.shared[j])}
             for node in range(max(0, j - 1), self.plan.num_nodes):
                 edge = node * (node + 3) // 2 + j
-                for name, unscaled in shared.items():
-                    contributions[node].append(unscaled * weight_of[edge][self.columns[name]])
-                for name, op in _operations(self.edges[edge]):
-                    contributions[node].append(op(source.read_by(op), weight_of[edge][self.columns[name]]))
+                for key, unscaled in shared.items():
+                    contributions[node].append(unscaled * weight_of[edge][self.columns[key]])
+                for key, op in _operations(self.edges[edge]):
+                    path = op(source.read_by(op), weight_of[edge][self.columns[key]])
+                    contributions[node].append(path if drop_path is None else drop_path(path))
                 contributions[node] = [reduce(torch.add, contributions[node])]
             if j >= 1:  # node j - 1 reads no source beyond this one
                 states.append(contributions[j - 1].pop())
@@ -131,17 +136,29 @@ class DerivedCell(Cell):
             for node in nodes
         )
 
-    def forward(self, before_previous: Tensor, previous: Tensor) -> Tensor:
-        """Maps the spikes of the two cells before to features ``[T*N, num_nodes * channels, H', W']``."""
+    def forward(self, before_previous: Tensor, previous: Tensor, drop_path: DropPath | None = None) -> Tensor:
+        """Maps the spikes of the two cells before to features ``[T*N, num_nodes * channels, H', W']``.
+
+        Where there is ``drop_path``, it drops any operation but identities for some images.
+        """
         states = [self.preprocess_0(before_previous), self.preprocess_1(previous)]
         sources = [self._source(j, state) for j, state in enumerate(states)]
         for edges, operations in zip(self.wiring, self.nodes, strict=True):
             pairs = zip(edges, cast(Iterable[Operation], operations), strict=True)
-            states.append(reduce(torch.add, [op(sources[edge.source].read_by(op)) for edge, op in pairs]))
+            paths = []
+            for edge, op in pairs:
+                path = op(sources[edge.source].read_by(op))
+                paths.append(drop_path(path) if drop_path is not None and op.droppable else path)
+            states.append(reduce(torch.add, paths))
             if len(sources) <= self.plan.num_nodes:
                 sources.append(self._source(len(sources), states[-1]))
         features: Tensor = self.attention(torch.cat(states[2:], dim=1))
         return features
+
+
+def module_key(operation: str) -> str:
+    """Under which name a cell holds a candidate: an import path has dots, the name of a module must not."""
+    return operation.replace(".", "/")
 
 
 def pointwise(channels_in: int, channels_out: int, searching: bool) -> nn.Sequential:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
+from raynas_snn.errors import UserError
 from raynas_snn.snn.attention import AttentionSettings, NoAttention
 from raynas_snn.snn.neuron import LIF, NeuronSettings
 
@@ -31,6 +32,9 @@ class Macro:
             the searching cell" and deploys it "behind the final cell" in retraining.
         neuron: Settings of all neurons.
         neuron_kind: Kind of neuron, built as ``kind(num_steps, settings)``.
+
+    Raises:
+        UserError: If a reduction is said to be where there is no cell.
     """
 
     num_classes: int
@@ -46,6 +50,12 @@ class Macro:
     attention_scope: str = "every_cell"
     neuron: NeuronSettings = field(default_factory=NeuronSettings)
     neuron_kind: Callable[[int, NeuronSettings], nn.Module] = LIF
+
+    def __post_init__(self) -> None:
+        beyond = [index for index in self.reduction_cells if not 0 <= index < self.layers]
+        if beyond:
+            cells = f"{self.layers} layers are the cells 0 to {self.layers - 1}"
+            raise UserError(f"reductions: there is no cell {beyond[0]}; {cells}")
 
     @property
     def reduction_cells(self) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from raynas_snn.errors import UserError
 from raynas_snn.nas.cell import Cell, DerivedCell, MakeOperation, SearchCell
+from raynas_snn.nas.drop_path import DropPath
 from raynas_snn.nas.genotype import Genotype
 from raynas_snn.nas.macro import STEM_MULTIPLIER, CellPlan, Macro
 from raynas_snn.nas.operations import BatchNorm
@@ -69,8 +70,16 @@ class Supernet(CellNetwork):
     def __init__(self, macro: Macro, operations: Mapping[str, MakeOperation], auxiliary: bool = False) -> None:
         super().__init__(macro, lambda plan: SearchCell(plan, macro, operations), auxiliary)
 
-    def forward(self, images: Tensor, normal: Tensor, reduction: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Classifies ``images [N, C, H, W]``, given softmaxed alphas ``[edges, operations]`` per kind of cell.
+    def forward(
+        self, images: Tensor, normal: Tensor, reduction: Tensor, drop_path: DropPath | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Classifies images.
+
+        Args:
+            images: ``[N, C, H, W]``.
+            normal: Softmaxed alphas ``[edges, operations]`` of the normal cells.
+            reduction: Those of the reduction cells.
+            drop_path: Drops candidates at random; in training mode only.
 
         Returns:
             Logits ``[N, classes]``, and those of the auxiliary head in training mode if there is one.
@@ -78,14 +87,19 @@ class Supernet(CellNetwork):
 
         def run_cell(cell: nn.Module, before_previous: Tensor, previous: Tensor) -> Tensor:
             assert isinstance(cell, SearchCell)
-            features: Tensor = cell(before_previous, previous, reduction if cell.plan.reduction else normal)
+            weights = reduction if cell.plan.reduction else normal
+            features: Tensor = cell(before_previous, previous, weights, drop_path if self.training else None)
             return features
 
         return self.classify(images, run_cell)
 
 
 class DerivedNetwork(CellNetwork):
-    """The network that a genotype describes."""
+    """The network that a genotype describes.
+
+    Raises:
+        UserError: If the genotype has another number of nodes per cell than the macro.
+    """
 
     def __init__(
         self,
@@ -94,6 +108,8 @@ class DerivedNetwork(CellNetwork):
         operations: Mapping[str, MakeOperation],
         auxiliary: bool = True,
     ) -> None:
+        if genotype.num_nodes != macro.num_nodes:
+            raise UserError(f"genotype: {genotype.num_nodes} nodes per cell, but model.num_nodes is {macro.num_nodes}")
         super().__init__(
             macro,
             lambda plan: DerivedCell(
@@ -102,13 +118,18 @@ class DerivedNetwork(CellNetwork):
             auxiliary,
         )
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Classifies ``images [N, C, H, W]``.
+    def forward(self, images: Tensor, drop_path: DropPath | None = None) -> tuple[Tensor, Tensor | None]:
+        """Classifies ``images [N, C, H, W]``; drops paths at random if told how, in training mode only.
 
         Returns:
             Logits ``[N, classes]``, and those of the auxiliary head in training mode if there is one.
         """
-        return self.classify(images, lambda cell, before_previous, previous: cell(before_previous, previous))
+
+        def run_cell(cell: nn.Module, before_previous: Tensor, previous: Tensor) -> Tensor:
+            features: Tensor = cell(before_previous, previous, drop_path if self.training else None)
+            return features
+
+        return self.classify(images, run_cell)
 
 
 class Stem(nn.Module):

@@ -27,10 +27,12 @@ class Operation(nn.Module):
     Attributes:
         reads_spikes: Reads the source's spikes rather than its real values.
         per_source: Has no weights of its own, so all edges that leave a source can share its unscaled output.
+        droppable: Whether drop path may drop it from a derived network: all but the identity, as in DARTS.
     """
 
     reads_spikes: bool = True
     per_source: bool = False
+    droppable: bool = True
 
     def __init__(self, channels: int, stride: int, make_neuron: MakeNeuron, searching: bool) -> None:
         super().__init__()
@@ -123,6 +125,7 @@ class SkipConnect(Operation):
         super().__init__(channels, stride, make_neuron, searching)
         self.reads_spikes = stride > 1
         self.per_source = stride == 1
+        self.droppable = stride > 1
         self.macs_per_output = 1 if stride == 1 else 0  # see snn/energy.py
         self.reduce = FactorizedReduce(channels, channels, searching) if stride > 1 else None
 
@@ -144,9 +147,13 @@ class FactorizedReduce(nn.Module):
         self.norm = BatchNorm(channels_out, searching)
 
     def forward(self, spikes: Tensor, scale: Tensor | None = None) -> Tensor:
-        """``[T*N, C_in, H, W]`` to ``[T*N, C_out, ceil(H/2), ceil(W/2)]``."""
+        """``[T*N, C_in, H, W]`` to ``[T*N, C_out, ceil(H/2), ceil(W/2)]``; beyond the border there is nothing."""
         height, width = spikes.shape[2:]
-        odd = F.pad(self.odd(spikes[:, :, 1:, 1:]), (0, width % 2, 0, height % 2))
+        border = (0, width % 2, 0, height % 2)
+        if min(height, width) > 1:
+            odd = F.pad(self.odd(spikes[:, :, 1:, 1:]), border)
+        else:  # all odd pixels lie beyond the border; not called as a layer, because no spike meets a weight
+            odd = F.conv2d(F.pad(spikes, border)[:, :, 1:, 1:], self.odd.weight, None, stride=2)
         reduced: Tensor = self.norm(torch.cat((self.even(spikes), odd), dim=1), scale)
         return reduced
 

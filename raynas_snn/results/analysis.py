@@ -1,18 +1,19 @@
 """The ablation: what each level of each outer parameter does to accuracy, activity and cost.
 
-Only finished trials enter a number; failed and early-stopped ones are counted. A mean is given only if every
-finished trial of the level has the metric: no number stands for fewer trials than ``n`` says.
+Only finished trials enter a number; failed, early-stopped and infeasible ones are counted. A mean is given only if
+every finished trial of the level has the metric: no number stands for fewer trials than ``n`` says.
 """
 
 import bisect
-import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from raynas_snn.config.outer import OuterParameter
-from raynas_snn.results.records import Scalar, TrialRecord
+from raynas_snn.results.means import half_width, mean
+from raynas_snn.results.pairing import dependents, paired_difference
+from raynas_snn.results.records import EndReason, Scalar, TrialRecord
 
 MAX_BINS = 4
 
@@ -24,11 +25,12 @@ class AblationRow:
     Attributes:
         factor: Path of the outer parameter, ``"model.attention"``.
         level: Its value; of a range, one of up to four bins.
-        n: Finished trials at this level.
+        n: Finished trials at this level. A conditional parameter has a level only where it is active.
         accuracy_mean: Mean test accuracy, a fraction.
         accuracy_ci95: Half width of the 95 % t interval of the mean, from two trials on.
         delta_vs_baseline: Mean difference of accuracy to the first level, over the pairs of finished trials
-            that agree in all other outer parameters and in the seed. 0 for the first level, None for bins.
+            that agree in the seed and in all other outer parameters but those conditional on the factor.
+            0 for the first level, None for bins.
         params: Mean number of parameters.
         params_with_auxiliary: The same with the auxiliary classifier.
         spikes: Mean spikes per image, summed over the time steps.
@@ -37,6 +39,8 @@ class AblationRow:
         seconds: Mean time per trial.
         num_early_stopped: Trials at this level that were stopped early.
         num_failed: Trials at this level that failed.
+        num_infeasible: Trials at this level whose network was over a limit of the sweep.
+        num_pairs: Trials behind ``delta_vs_baseline``; None for the first level and for bins.
     """
 
     factor: str
@@ -53,6 +57,8 @@ class AblationRow:
     seconds: float | None
     num_early_stopped: int
     num_failed: int
+    num_infeasible: int
+    num_pairs: int | None
 
 
 def ablation(records: Sequence[TrialRecord], parameters: Sequence[OuterParameter]) -> list[AblationRow]:
@@ -63,24 +69,27 @@ def ablation(records: Sequence[TrialRecord], parameters: Sequence[OuterParameter
         parameters: What the sweep varies; without any, there is one row with factor and level ``"all"``.
     """
     if not parameters:
-        return [_row("all", "all", records, delta=None)]
+        return [_row("all", "all", records)]
     rows: list[AblationRow] = []
     for parameter in parameters:
-        rows += _choice_rows(records, parameter) if parameter.kind == "choice" else _bin_rows(records, parameter)
+        if parameter.kind == "choice":
+            rows += _choice_rows(records, parameter, {parameter.path, *dependents(parameter.path, parameters)})
+        else:
+            rows += _bin_rows(records, parameter)
     return rows
 
 
-def _choice_rows(records: Sequence[TrialRecord], parameter: OuterParameter) -> Iterator[AblationRow]:
+def _choice_rows(records: Sequence[TrialRecord], parameter: OuterParameter, free: set[str]) -> Iterator[AblationRow]:
     by_level = {
         level: [record for record in records if record.outer.get(parameter.path) == level] for level in parameter.levels
     }
-    baseline = by_level[parameter.levels[0]]
+    baseline = _finished(by_level[parameter.levels[0]])
     for level, members in by_level.items():
         if level == parameter.levels[0]:
-            delta = 0.0 if _finished(members) else None
+            yield _row(parameter.path, level, members, 0.0 if baseline else None)
         else:
-            delta = _paired_difference(members, baseline, parameter.path)
-        yield _row(parameter.path, level, members, delta)
+            paired = paired_difference(_finished(members), baseline, free)
+            yield _row(parameter.path, level, members, paired.difference, paired.num_pairs)
 
 
 def _bin_rows(records: Sequence[TrialRecord], parameter: OuterParameter) -> Iterator[AblationRow]:
@@ -99,64 +108,43 @@ def _bin_rows(records: Sequence[TrialRecord], parameter: OuterParameter) -> Iter
         inside = [value for record in members if isinstance(value := record.outer[parameter.path], int | float)]
         low, high = min(inside), max(inside)
         level: Scalar = low if low == high else f"{low:.4g} to {high:.4g}"
-        yield _row(parameter.path, level, members, delta=None)
+        yield _row(parameter.path, level, members)
 
 
-def _row(factor: str, level: Scalar, members: Sequence[TrialRecord], delta: float | None) -> AblationRow:
+def _row(
+    factor: str,
+    level: Scalar,
+    members: Sequence[TrialRecord],
+    delta: float | None = None,
+    num_pairs: int | None = None,
+) -> AblationRow:
     finished = _finished(members)
 
     def mean_of(metric: str) -> float | None:
-        return _mean([record.metric(metric) for record in finished])
+        return mean([record.metric(metric) for record in finished])
+
+    def count(reason: EndReason) -> int:
+        return sum(record.end_reason == reason for record in members)
 
     return AblationRow(
         factor=factor,
         level=level,
         n=len(finished),
         accuracy_mean=mean_of("accuracy"),
-        accuracy_ci95=_half_width([record.metric("accuracy") for record in finished]),
+        accuracy_ci95=half_width([record.metric("accuracy") for record in finished]),
         delta_vs_baseline=delta,
         params=mean_of("params"),
         params_with_auxiliary=mean_of("params_with_auxiliary"),
         spikes=mean_of("spikes"),
         sops=mean_of("sops"),
         energy_uj=mean_of("energy_uj"),
-        seconds=_mean([record.seconds for record in finished]),
-        num_early_stopped=sum(record.end_reason == "early_stopped" for record in members),
-        num_failed=sum(record.end_reason == "failed" for record in members),
+        seconds=mean([record.seconds for record in finished]),
+        num_early_stopped=count("early_stopped"),
+        num_failed=count("failed"),
+        num_infeasible=count("infeasible"),
+        num_pairs=num_pairs,
     )
 
 
 def _finished(records: Sequence[TrialRecord]) -> list[TrialRecord]:
     return [record for record in records if record.end_reason == "finished"]
-
-
-def _paired_difference(members: Sequence[TrialRecord], baseline: Sequence[TrialRecord], path: str) -> float | None:
-    partners: dict[object, list[TrialRecord]] = defaultdict(list)
-    for record in _finished(baseline):
-        partners[_circumstances(record, path)].append(record)
-    differences: list[float | None] = []
-    for record in _finished(members):
-        for partner in partners.get(_circumstances(record, path), []):
-            mine, theirs = record.metric("accuracy"), partner.metric("accuracy")
-            differences.append(None if mine is None or theirs is None else mine - theirs)
-    return _mean(differences)
-
-
-def _circumstances(record: TrialRecord, path: str) -> object:
-    """All that two trials must share to be compared for one factor."""
-    return record.seed, frozenset((other, value) for other, value in record.outer.items() if other != path)
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None and math.isfinite(value)]
-    return math.fsum(known) / len(known) if known and len(known) == len(values) else None
-
-
-def _half_width(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    if len(known) < 2 or len(known) < len(values):
-        return None
-    from scipy.special import stdtrit  # 0.4 s, and the status verb has no use for it
-
-    quantile = float(stdtrit(len(known) - 1, 0.975))
-    return quantile * statistics.stdev(known) / math.sqrt(len(known))

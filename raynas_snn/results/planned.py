@@ -3,10 +3,10 @@
 Plain dicts suffice here: tables can be made where the plug-ins that the sweep names are not installed.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
+from raynas_snn.config.conditions import count_combinations
 from raynas_snn.config.outer import VARIABLE_SECTIONS, OuterParameter, parse_outer
 from raynas_snn.errors import UserError
 
@@ -41,7 +41,7 @@ def num_trials(config: Mapping[str, Any]) -> int:
     """Returns how many trials a resolved sweep file asks for: proposals x seeds."""
     limit: int | None = setting(config, "sweep.num_trials")
     if setting(config, "sweep.sampler") == "grid":
-        size = math.prod(len(parameter.levels) for parameter in outer_parameters(config))
+        size = count_combinations(outer_parameters(config))
         limit = size if limit is None else min(size, limit)
     return (limit or 0) * int(setting(config, "sweep.num_seeds") or 1)
 

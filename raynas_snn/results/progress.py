@@ -8,6 +8,7 @@ from typing import Any, Literal
 from raynas_snn.results.files import plain
 from raynas_snn.results.lock import Holder
 from raynas_snn.results.planned import first_objective, num_trials, setting
+from raynas_snn.results.proposals import keeps_limits, limits_of
 from raynas_snn.results.records import Scalar, TrialRecord
 from raynas_snn.results.run_dir import RunDir
 from raynas_snn.results.screen import one_line
@@ -49,7 +50,7 @@ class Progress:
         num_planned: Trials that the sweep file asks for.
         open_trials: Trials that have begun and not ended.
         records: Trials that have ended.
-        best: The finished trial that is best by the first objective, or None.
+        best: The finished trial that is best by the first objective and keeps the sweep's limits, or None.
         objective: That objective.
     """
 
@@ -73,6 +74,7 @@ class Progress:
             "finished": ended["finished"],
             "failed": ended["failed"],
             "early_stopped": ended["early_stopped"],
+            "infeasible": ended["infeasible"],
             "running": begun["running"],
             "interrupted": begun["interrupted"],
             "waiting": max(0, waiting),
@@ -86,6 +88,20 @@ class Progress:
             for record in self.records
             if record.end_reason == "failed"
         }
+
+    @property
+    def infeasible(self) -> dict[str, str]:
+        """One line of reason for each trial whose network was over a limit, by uid."""
+        return {
+            record.uid: one_line(record.error or "") or "over a limit of the sweep"
+            for record in self.records
+            if record.end_reason == "infeasible"
+        }
+
+    @property
+    def early_stopped(self) -> dict[str, int]:
+        """The epochs that each trial was given before a scheduler stopped it, by uid."""
+        return {record.uid: record.epochs for record in self.records if record.end_reason == "early_stopped"}
 
     @property
     def is_complete(self) -> bool:
@@ -104,6 +120,8 @@ class Progress:
             "counts": self.counts,
             "open_trials": [asdict(trial) for trial in self.open_trials],
             "failures": self.failures,
+            "infeasible": self.infeasible,
+            "early_stopped": self.early_stopped,
             "objective": self.objective,
             "best": None if self.best is None else asdict(self.best),
         }
@@ -133,7 +151,7 @@ def read_progress(run: RunDir) -> Progress:
         num_planned=num_trials(config),
         open_trials=[_read_open(folder, state) for folder in folders if folder.uid not in ended],
         records=records,
-        best=_best(records, objective, more_is_better),
+        best=_best(records, objective, more_is_better, limits_of(config)),
         objective=objective,
     )
 
@@ -153,11 +171,15 @@ def _read_open(folder: TrialDir, state: Literal["running", "interrupted"]) -> Op
     )
 
 
-def _best(records: Sequence[TrialRecord], objective: str, more_is_better: bool) -> TrialRecord | None:
+def _best(
+    records: Sequence[TrialRecord], objective: str, more_is_better: bool, limits: Mapping[str, float]
+) -> TrialRecord | None:
     values = {
         record.uid: (value, record)
         for record in records
-        if record.end_reason == "finished" and (value := record.metric(objective)) is not None
+        if record.end_reason == "finished"
+        and (value := record.metric(objective)) is not None
+        and keeps_limits(record.metric, limits)
     }
     pick = max if more_is_better else min
     return pick(values.values(), key=lambda pair: pair[0])[1] if values else None

@@ -9,7 +9,7 @@
     lock            held by the driver
     trials/<uid>/   one folder per trial
     tb/             TensorBoard event files
-    report/         ablation tables
+    report/         tables
 """
 
 import contextlib
@@ -116,16 +116,6 @@ class RunDir:
     def report(self) -> Path:
         """Folder of the tables."""
         return self.path / "report"
-
-    @property
-    def ablation_csv(self) -> Path:
-        """The ablation table for programs."""
-        return self.report / "ablation.csv"
-
-    @property
-    def ablation_markdown(self) -> Path:
-        """The ablation table for people."""
-        return self.report / "ablation.md"
 
     def config(self) -> dict[str, Any]:
         """The resolved sweep file; raises `UserError` if it is garbled."""

@@ -39,9 +39,21 @@ def scalar(value: Scalar) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def short_scalar(value: Scalar) -> str:
+    """A value as it stands in a sweep file, but four significant digits of a fraction."""
+    return f"{value:.4g}" if isinstance(value, float) else scalar(value)
+
+
 def percent(fraction: float, sign: bool = False) -> str:
     """``0.9123`` as ``91.23``, with the sign always shown if ``sign``."""
     return f"{round(100 * fraction, 2) + 0.0:{'+' if sign else ''}.2f}"  # + 0.0 turns -0.0 into 0.0
+
+
+def mean_and_spread(value: float | None, spread: float | None) -> str | None:
+    """``91.23 ± 0.45`` of two fractions, ``91.23`` without a spread, None without a value."""
+    if value is None:
+        return None
+    return percent(value) if spread is None else f"{percent(value)} ± {percent(spread)}"
 
 
 def short_number(value: float) -> str:

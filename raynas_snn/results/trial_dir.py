@@ -117,6 +117,11 @@ class TrialDir:
             rows.append({name: _value(cell) for name, cell in zip(columns, cells, strict=True)})
         return rows
 
+    def last_epoch(self) -> int:
+        """The last epoch in the learning curve, 0 before the first; raises as `read_curve` does."""
+        rows = self.read_curve()
+        return int(str(rows[-1]["epoch"])) if rows else 0
+
     def _rewrite_curve(self, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
         lines = [_format(columns), *(_format(row.get(name) for name in columns) for row in rows)]
         write_text(self.curve, "".join(f"{line}\n" for line in lines))

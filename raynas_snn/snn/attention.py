@@ -1,8 +1,9 @@
-"""Attention over the features of a cell (MA-DARTS section 3.3).
+"""Attention over the features of a cell (MA-DARTS section 3.3), by one dimension or by several.
 
 All kinds map ``x [T*N, C, H, W]`` to the same shape by multiplying it with gates between 0 and 1. The features are
 real-valued (sums of BatchNorm outputs), so the gates do not break binary communication: the next operation starts
-with a neuron. A kind is a module built as ``kind(channels, num_steps, settings)``.
+with a neuron. A kind is a module built as ``kind(channels, num_steps, settings)``; ``macs_per_output`` is the product
+with its gate, for `raynas_snn.snn.energy`, which counts the layers inside by itself.
 """
 
 import math
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 Window = Literal["centred", "causal", "per_step"]
@@ -46,54 +48,136 @@ class NoAttention(nn.Identity):
         super().__init__()
 
 
+class TemporalAttention(nn.Module):
+    """Weighs time steps: ``A = sigmoid(MLP(AvgPool_{C,S} X) + MLP(MaxPool_{C,S} X))``, ``X' = A * X``.
+
+    Eq. 7 of the paper along time alone, with one MLP ``T -> T / r -> T`` (our reading of "one dimension at a time").
+    Every gate depends on all steps.
+    """
+
+    macs_per_output = 1
+
+    def __init__(self, channels: int, num_steps: int, settings: AttentionSettings = DEFAULTS) -> None:
+        super().__init__()
+        self.num_steps = num_steps
+        self.gate = PooledGate(num_steps, settings.reduction)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Weighs ``x [T*N, C, H, W]`` by a gate ``[T*N, 1, 1, 1]``."""
+        average_NT, largest_NT = (
+            pooled.view(self.num_steps, -1).t() for pooled in (x.mean(dim=(1, 2, 3)), x.amax(dim=(1, 2, 3)))
+        )
+        gate_NT: Tensor = self.gate(average_NT, largest_NT)
+        return x * gate_NT.t().flatten()[:, None, None, None]
+
+
+class ChannelAttention(nn.Module):
+    """Weighs channels: ``A = sigmoid(MLP(AvgPool_S X) + MLP(MaxPool_S X))``, ``X' = A * X``, after CBAM (in eq. 7-10).
+
+    One MLP ``C -> C / r -> C`` serves every step by itself. Our choice where the paper is silent: CBAM's r = 16,
+    no biases.
+
+    Args:
+        channels: C.
+        num_steps: T.
+        settings: Of which ``reduction`` is read.
+        joint_steps: 1, or T for one MLP ``C*T -> C*T / r -> C*T`` that sees all steps at once.
+    """
+
+    macs_per_output = 1
+
+    def __init__(
+        self, channels: int, num_steps: int, settings: AttentionSettings = DEFAULTS, joint_steps: int = 1
+    ) -> None:
+        super().__init__()
+        self.joint_steps = joint_steps
+        self.gate = PooledGate(channels * joint_steps, settings.reduction)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Weighs ``x [T*N, C, H, W]`` by a gate ``[T*N, C, 1, 1]``."""
+        steps, channels = self.joint_steps, x.shape[1]
+        average, largest = (
+            pooled.view(steps, -1, channels).transpose(0, 1).flatten(1)
+            for pooled in (x.mean(dim=(2, 3)), x.amax(dim=(2, 3)))
+        )
+        gate: Tensor = self.gate(average, largest)
+        return x * gate.view(-1, steps, channels).transpose(0, 1).flatten(0, 1)[:, :, None, None]
+
+
+class SpatialAttention(nn.Module):
+    """Weighs pixels at each step: ``A = sigmoid(Conv_S([MaxPool_C X; AvgPool_C X]))``, ``X' = A * X`` (in eq. 7-10).
+
+    The paper's "2x1 convolution" has two input channels and one output channel. Our choice where it is silent: CBAM's
+    7x7 kernel, no bias.
+    """
+
+    macs_per_output = 1
+
+    def __init__(self, channels: int, num_steps: int, settings: AttentionSettings = DEFAULTS) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 1, settings.spatial_kernel, padding=settings.spatial_kernel // 2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Weighs ``x [T*N, C, H, W]`` by a gate ``[T*N, 1, H, W]``."""
+        summary = torch.stack((x.amax(dim=1), x.mean(dim=1)), dim=1)
+        return x * torch.sigmoid(self.conv(summary))
+
+
 class ChannelTemporalAttention(nn.Module):
     """CT, after ECA (eq. 5-6): ``A = sigmoid(Conv_{C,T}(AvgPool_S(X)))``, ``X' = A * X``.
 
     The spatial mean of X is an image of C rows and T columns per example; one convolution with one input and one
     output channel slides over it. Its height follows ECA's rule for C. Our choice where the paper is silent: width
-    3 over time (1 when there is one step), no bias, zero padding.
+    3 over time, no bias, zero padding. No wider than what T steps can reach, so 1 when there is one step.
     """
 
-    macs_per_output = 1  # the product with the gate
+    macs_per_output = 1
 
     def __init__(self, channels: int, num_steps: int, settings: AttentionSettings = DEFAULTS) -> None:
         super().__init__()
         self.num_steps = num_steps
-        kernel = (adaptive_kernel_size(channels), 1 if num_steps == 1 else 3)
-        self.conv = nn.Conv2d(1, 1, kernel, padding=(kernel[0] // 2, kernel[1] // 2), bias=False)
+        height = settings.channel_kernel or adaptive_kernel_size(channels)
+        past = future = min(settings.time_kernel // 2, num_steps - 1)
+        if settings.window == "causal":
+            past, future = min(settings.time_kernel, num_steps) - 1, 0
+        elif settings.window == "per_step":
+            past = future = 0
+        self.padding = (past, future)  # steps before the first and after the last, all zero
+        self.conv = nn.Conv2d(1, 1, (height, past + 1 + future), padding=(height // 2, 0), bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Weighs ``x [T*N, C, H, W]`` by a gate ``[T*N, C, 1, 1]``."""
         pooled_TNC = x.mean(dim=(2, 3)).view(self.num_steps, -1, x.shape[1])
-        gate_N1CT = torch.sigmoid(self.conv(pooled_TNC.permute(1, 2, 0).unsqueeze(1)))
+        padded_N1CT = F.pad(pooled_TNC.permute(1, 2, 0).unsqueeze(1), self.padding)
+        gate_N1CT = torch.sigmoid(self.conv(padded_N1CT))
         gate = gate_N1CT.squeeze(1).permute(2, 0, 1).flatten(0, 1)
         return x * gate[:, :, None, None]
 
 
-class MultiDimensionalAttention(nn.Module):
+class MultiDimensionalAttention(nn.Sequential):
     """MA, after CBAM (eq. 7-10): a channel-temporal gate, then a spatial gate at each time step.
 
-    ``A_CT = sigmoid(MLP(AvgPool_S X) + MLP(MaxPool_S X))`` with one MLP ``C -> C / 16 -> C`` shared over the steps,
-    ``X' = A_CT * X``; ``A_S = sigmoid(Conv_S([MaxPool_C X'; AvgPool_C X']))``, ``X'' = A_S * X'``.
-    Our choice where the paper is silent: CBAM's reduction 16 and 7x7 kernel, no biases.
+    Whether the first gate sees one step or all of them at once is left open; ``fold_time`` chooses.
     """
 
-    macs_per_output = 2  # the products with the two gates
-
     def __init__(self, channels: int, num_steps: int, settings: AttentionSettings = DEFAULTS) -> None:
-        super().__init__()
-        hidden, kernel_size = max(1, channels // settings.reduction), settings.spatial_kernel
-        self.mlp = nn.Sequential(
-            nn.Linear(channels, hidden, bias=False), nn.ReLU(), nn.Linear(hidden, channels, bias=False)
+        super().__init__(
+            ChannelAttention(channels, num_steps, settings, num_steps if settings.fold_time else 1),
+            SpatialAttention(channels, num_steps, settings),
         )
-        self.conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Weighs ``x [T*N, C, H, W]`` by gates ``[T*N, C, 1, 1]`` and ``[T*N, 1, H, W]``."""
-        gate = torch.sigmoid(self.mlp(x.mean(dim=(2, 3))) + self.mlp(x.amax(dim=(2, 3))))
-        x = x * gate[:, :, None, None]
-        summary = torch.stack((x.amax(dim=1), x.mean(dim=1)), dim=1)
-        return x * torch.sigmoid(self.conv(summary))
+
+class PooledGate(nn.Module):
+    """``sigmoid(MLP(average) + MLP(largest))`` with one MLP ``width -> width / r -> width`` without biases."""
+
+    def __init__(self, width: int, reduction: int) -> None:
+        super().__init__()
+        hidden = max(1, width // reduction)
+        self.mlp = nn.Sequential(nn.Linear(width, hidden, bias=False), nn.ReLU(), nn.Linear(hidden, width, bias=False))
+
+    def forward(self, average: Tensor, largest: Tensor) -> Tensor:
+        """Maps what the two poolings left, ``[examples, width]`` each, to gates of that shape."""
+        return torch.sigmoid(self.mlp(average) + self.mlp(largest))
 
 
 def adaptive_kernel_size(channels: int, gamma: int = 2, b: int = 1) -> int:

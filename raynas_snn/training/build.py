@@ -6,14 +6,19 @@ import numpy as np
 import torch
 
 from raynas_snn.config.schema import TrialConfig
+from raynas_snn.errors import UserError
 from raynas_snn.nas.cell import MakeOperation
+from raynas_snn.nas.drop_path import DropPath, drop_probability
 from raynas_snn.nas.macro import Macro
 from raynas_snn.registry import resolve
 from raynas_snn.snn.attention import AttentionSettings
 from raynas_snn.snn.neuron import NeuronSettings
 from raynas_snn.space import SearchSpace, load_space
+from raynas_snn.training.distributed import World
 
 Phase = Literal["search", "retrain"]
+
+DROP_PATH = 2  # stream of random numbers within an epoch; 0 and 1 shuffle and augment images
 
 
 def operations_of(space: SearchSpace) -> dict[str, MakeOperation]:
@@ -23,8 +28,13 @@ def operations_of(space: SearchSpace) -> dict[str, MakeOperation]:
 
 
 def macro_of(trial: TrialConfig, phase: Phase, num_classes: int, image_shape: tuple[int, int, int]) -> Macro:
-    """The outer shape of the supernet (``search``) or of the derived network (``retrain``)."""
+    """The outer shape of the supernet (``search``) or of the derived network (``retrain``).
+
+    Raises:
+        UserError: If a reduction is said to be where there is no cell, or a batch is too small to be normalised.
+    """
     model, search = trial.model, trial.search
+    check_batch(trial, phase)
     attention: Any = resolve("attentions", model.attention)
     neuron_kind: Any = resolve("neurons", model.neuron)
     surrogate: Any = resolve("surrogates", model.surrogate)
@@ -57,6 +67,20 @@ def macro_of(trial: TrialConfig, phase: Phase, num_classes: int, image_shape: tu
     )
 
 
+def check_batch(trial: TrialConfig, phase: Phase) -> None:
+    """Makes sure that BatchNorm has something to average on maps of one pixel: two images or two time steps.
+
+    Raises:
+        UserError: If it has not.
+    """
+    batch_size = trial.search.batch_size if phase == "search" else trial.retrain.batch_size
+    if batch_size // trial.resources.num_workers * trial.model.num_steps < 2:
+        raise UserError(
+            f"{phase}.batch_size: {batch_size} images for {trial.resources.num_workers} workers at model.num_steps 1 "
+            "leave BatchNorm a single value; two images per worker would do"
+        )
+
+
 def stem_stride_for(height: int, width: int) -> int:
     """The least down-sampling, at most 8, that brings the shorter side below 64 pixels: 1 for CIFAR, 2 for 64x64."""
     return next((stride for stride in (1, 2, 4) if min(height, width) / stride < 64), 8)
@@ -71,3 +95,26 @@ def seed_of(seed: int, *purpose: int) -> int:
 def generator_for(device: str, seed: int, *purpose: int) -> torch.Generator:
     """Random numbers that depend on the seed and the purpose alone, so that any epoch can be repeated."""
     return torch.Generator(device).manual_seed(seed_of(seed, *purpose))
+
+
+def drop_path_for(trial: TrialConfig, phase: Phase, epoch: int, device: str, purpose: int) -> DropPath | None:
+    """What drops paths in an epoch (from 0) of a phase, with random numbers of its own for every worker.
+
+    Args:
+        trial: The configuration.
+        phase: Whose ``drop_path`` is meant.
+        epoch: From 0.
+        device: Of the network.
+        purpose: The phase's purpose of random numbers, see `seed_of`.
+
+    Returns:
+        None if nothing is dropped in this epoch.
+    """
+    section = trial.search if phase == "search" else trial.retrain
+    probability = drop_probability(section.drop_path, epoch, section.epochs)
+    if probability == 0:
+        return None
+    rank = World.current().rank
+    return DropPath(
+        probability, trial.model.num_steps, generator_for(device, trial.seed, purpose, epoch, DROP_PATH, rank)
+    )

@@ -4,16 +4,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from raynas_snn.config.schema import DataConfig
-from raynas_snn.registry import resolve
+from raynas_snn.dataset import find_dataset
+from raynas_snn.images import Images, Int64, UInt8
 from raynas_snn.training.augment import Augmentation, Draws, augment, cut_out
-from raynas_snn.training.datasets import Dataset, Images, Int64
 from raynas_snn.training.distributed import World
 
 Batch = tuple[Tensor, Tensor]
+Float64 = npt.NDArray[np.float64]
+
+PIXELS_AT_ONCE = 2**21  # bounds the memory that counting them takes
 
 
 class DeviceImages:
@@ -85,11 +89,8 @@ def load_images(config: DataConfig, device: str) -> tuple[DeviceImages, DeviceIm
     Raises:
         UserError: If its files are missing or broken.
     """
-    arrays = dataset(config).load(config)
-    pixels = arrays.train_images
-    mean = pixels.mean(axis=(0, 2, 3), dtype=np.float64)
-    square = np.square(pixels, dtype=np.uint16).mean(axis=(0, 2, 3), dtype=np.float64)
-    std = np.sqrt(np.maximum(square - mean**2, 1e-6))
+    arrays = find_dataset(config.name).read(config)
+    mean, std = channel_statistics(arrays.train_images)
     statistics = [
         torch.tensor(statistic.reshape(1, -1, 1, 1) / 255, dtype=torch.float32, device=device)
         for statistic in (mean, std)
@@ -104,9 +105,22 @@ def load_images(config: DataConfig, device: str) -> tuple[DeviceImages, DeviceIm
     return train, test, arrays
 
 
+def channel_statistics(images: UInt8) -> tuple[Float64, Float64]:
+    """Mean and standard deviation of each channel of ``images [N, C, H, W]``, in 0..255, without a large copy."""
+    number, channels, height, width = images.shape
+    counts = np.zeros((channels, 256), np.int64)
+    step = max(1, PIXELS_AT_ONCE // (height * width))
+    for first in range(0, number, step):
+        for channel in range(channels):
+            counts[channel] += np.bincount(images[first : first + step, channel].ravel(), minlength=256)
+    values = np.arange(256)
+    mean, square = (counts @ power / counts.sum(axis=1) for power in (values, values**2))
+    return mean, np.sqrt(np.maximum(square - mean**2, 1e-6))
+
+
 def augmentation_for(config: DataConfig) -> Augmentation:
     """What the configuration asks for, or what the data set recommends."""
-    recommended = dataset(config)
+    recommended = find_dataset(config.name)
     return Augmentation(
         recommended.crop_padding if config.crop_padding is None else config.crop_padding,
         recommended.flip if config.flip is None else config.flip,
@@ -130,10 +144,3 @@ def search_split(number: int, seed: int, directory: Path, world: World) -> tuple
         np.savez_compressed(scratch, weights=weights, alphas=alphas)
         scratch.replace(path)
     return weights, alphas
-
-
-def dataset(config: DataConfig) -> Dataset:
-    """The registered data set that the configuration names."""
-    found = resolve("datasets", config.name)
-    assert isinstance(found, Dataset)
-    return found

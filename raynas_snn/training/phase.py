@@ -32,8 +32,13 @@ COLUMNS = (
     "firing_rate",
     "alpha_entropy_normal",
     "alpha_entropy_reduction",
+    "skip_share_normal",
+    "skip_share_reduction",
+    "sahd_score",
+    "fitness",
     "lr",
     "seconds",
+    "warning",
 )
 
 
@@ -54,7 +59,7 @@ class Phase:
     """One phase of a trial: its epochs, what it must remember, and where.
 
     Attributes:
-        name: ``search`` or ``retrain``; a checkpoint of another phase is not read.
+        name: ``search``, ``evolve`` or ``retrain``; a checkpoint of another phase is not read.
         epochs: How many.
         first_epoch: Epochs of the phases before; reports count over all phases.
         members: What a checkpoint holds, by name.
@@ -62,6 +67,8 @@ class Phase:
         carried: Plain results of earlier phases that the checkpoint must keep.
         best: Plain facts about the best epoch so far, kept with the checkpoint.
         seconds: Time spent on epochs, over all attempts.
+        ended: Set by an epoch to make it the last one. Later phases count their epochs as if all had been run, so
+            that an epoch's number does not depend on what happened before.
     """
 
     name: str
@@ -72,6 +79,7 @@ class Phase:
     carried: State = field(default_factory=dict)
     best: State = field(default_factory=dict)
     seconds: float = 0.0
+    ended: bool = False
 
     def run(self, epoch: Callable[[int], dict[str, Any]]) -> None:
         """Calls ``epoch(index)`` for what is still to do; it trains, evaluates and returns its numbers.
@@ -85,7 +93,7 @@ class Phase:
         for index in self._remaining():
             start = time.monotonic()
             numbers = epoch(index)
-            loss = numbers["train_loss"]
+            loss = numbers.get("train_loss", 0.0)  # a search may train nothing
             if not math.isfinite(loss):
                 raise TrialFailure(
                     f"the loss is {loss} in epoch {index + 1} of {self.name}; a lower {self.name}.lr or a "
@@ -112,8 +120,12 @@ class Phase:
                 member.load_state_dict(saved["members"][name])
             restore_random_state(saved["random"])
             done, self.best, self.seconds = saved["epoch"], saved["best"], saved["seconds"]
+            self.ended = saved["ended"]
             self.context.report(saved["row"])
-        yield from range(done, self.epochs)
+        for index in range(done, self.epochs):
+            if self.ended:
+                return
+            yield index
 
     def _save(self, done: int, row: EpochRow) -> None:
         if World.current().rank == 0:
@@ -124,6 +136,7 @@ class Phase:
                 "random": random_state(),
                 "best": self.best,
                 "seconds": self.seconds,
+                "ended": self.ended,
                 "row": dict(row),
                 "carried": self.carried,
             }

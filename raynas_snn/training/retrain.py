@@ -8,9 +8,10 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from raynas_snn.config.schema import TrialConfig
 from raynas_snn.nas.bilevel import StepResult, descend, with_auxiliary
+from raynas_snn.nas.collapse import skip_share
 from raynas_snn.nas.network import DerivedNetwork, channels_last, check_operations, count_parameters
 from raynas_snn.space import load_space
-from raynas_snn.training.build import generator_for, macro_of, operations_of, seed_of
+from raynas_snn.training.build import drop_path_for, generator_for, macro_of, operations_of, seed_of
 from raynas_snn.training.data import DeviceImages, augmentation_for
 from raynas_snn.training.distributed import World, average_buffers, distribute
 from raynas_snn.training.evaluate import EVALUATION_BATCH, Evaluation, epoch_means, evaluate
@@ -37,7 +38,7 @@ def retrain(
     Returns:
         ``accuracy`` (share), ``search_accuracy``, ``params``, ``params_with_auxiliary``, ``spikes`` (per image, summed
         over time steps), ``firing_rate``, both also by part of the network (``spikes/cells.0``), ``sops``, ``macs``,
-        ``energy_uj`` (all per image), ``seconds``.
+        ``energy_uj`` (all per image), ``skip_share`` (of the normal cell's edges), ``seconds``.
     """
     config, device, world = trial.retrain, context.device, World.current()
     operations = operations_of(load_space(trial.space))
@@ -66,9 +67,10 @@ def retrain(
     def epoch(index: int) -> dict[str, Any]:
         lr = schedule.get_last_lr()[0]
         generator = generator_for(device, trial.seed, RETRAIN, index)
+        drop_path = drop_path_for(trial, "retrain", index, device, RETRAIN)
         steps = []
         for images, labels in train.training_batches(config.batch_size, augmentation, generator, world):
-            logits, auxiliary_logits = distributed(images)
+            logits, auxiliary_logits = distributed(images, drop_path)
             loss = F.cross_entropy(logits, labels)
             steps.append(StepResult.of(loss, logits, labels))
             loss = with_auxiliary(loss, auxiliary_logits, labels, config.auxiliary_weight)
@@ -99,6 +101,7 @@ def retrain(
         "sops": activity.sops,
         "macs": activity.macs,
         "energy_uj": activity.energy_uj,
+        "skip_share": skip_share(found.genotype.normal),
         "seconds": found.seconds + phase.seconds,
         **{f"spikes/{part}": spikes for part, spikes in activity.spikes_per_cell.items()},
         **{f"firing_rate/{part}": rate for part, rate in activity.firing_rate_per_cell.items()},

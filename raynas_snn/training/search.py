@@ -1,21 +1,24 @@
 """The search phase: train the supernet and its alphas, keep the cells of the best epoch (MA-DARTS Alg. 1)."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from raynas_snn.config.schema import TrialConfig
-from raynas_snn.nas.bilevel import Alphas, alpha_step, weight_step
+from raynas_snn.config.schema import SearchConfig, TrialConfig
+from raynas_snn.errors import UserError
+from raynas_snn.nas.bilevel import Alphas
+from raynas_snn.nas.collapse import collapse_warning, skip_share
 from raynas_snn.nas.genotype import derive
 from raynas_snn.nas.network import Supernet, channels_last
 from raynas_snn.space import load_space
-from raynas_snn.training.build import generator_for, macro_of, operations_of, seed_of
-from raynas_snn.training.data import DeviceImages, augmentation_for, search_split
-from raynas_snn.training.distributed import World, average, average_buffers, distribute
+from raynas_snn.training.build import drop_path_for, generator_for, macro_of, operations_of, seed_of
+from raynas_snn.training.data import Batch, DeviceImages, augmentation_for, search_split
+from raynas_snn.training.distributed import World, average_buffers, distribute
 from raynas_snn.training.evaluate import EVALUATION_BATCH, epoch_means, evaluate
 from raynas_snn.training.found import SearchResult
 from raynas_snn.training.phase import Phase
+from raynas_snn.training.search_state import SearchState
 from raynas_snn.trial import TrialContext
 
 SEARCH = 0  # purpose of a seed, see build.seed_of
@@ -24,60 +27,38 @@ SEARCH = 0  # purpose of a seed, see build.seed_of
 def search(trial: TrialConfig, context: TrialContext, images: DeviceImages, num_classes: int) -> SearchResult:
     """Searches the cells on the training images, one half for the weights, the other for the alphas.
 
-    Runs on every worker alike; goes on from the checkpoint in the trial's folder if there is one.
+    Runs on every worker alike; goes on from the checkpoint in the trial's folder if there is one. Cells are chosen by
+    the supernet's accuracy on the alphas' half, among the epochs in which alphas have moved.
+
+    Raises:
+        UserError: If the warm-up leaves no epoch to search in.
     """
     config, device, world = trial.search, context.device, World.current()
-    space = load_space(trial.space)
-    operations = operations_of(space)
+    check_warmup(config)
+    operations = operations_of(load_space(trial.space))
     image_shape = (*images.images.shape[1:],)
     torch.manual_seed(seed_of(trial.seed, SEARCH))
     macro = macro_of(trial, "search", num_classes, image_shape)
     supernet = Supernet(macro, operations, config.auxiliary)
     channels_last(supernet.to(device))
-    alphas = Alphas(macro.num_nodes, len(operations)).to(device)
-    weight_optimizer = torch.optim.SGD(
-        supernet.parameters(), config.lr, config.momentum, weight_decay=config.weight_decay
-    )
-    alpha_optimizer = torch.optim.Adam(
-        alphas.parameters(), config.alpha_lr, (0.5, 0.999), weight_decay=config.alpha_weight_decay
-    )
-    schedule = CosineAnnealingLR(weight_optimizer, config.epochs, config.lr_min)
-    weights_half, alphas_half = (
-        images.subset(indices) for indices in search_split(len(images), trial.seed, context.directory, world)
-    )
+    state = SearchState.fresh(supernet, Alphas(macro.num_nodes, len(operations)).to(device), config)
+    alphas, schedule = state.alphas, state.schedule
+    halves = [images.subset(indices) for indices in search_split(len(images), trial.seed, context.directory, world)]
     augmentation = augmentation_for(trial.data)
-    phase = Phase(
-        "search",
-        config.epochs,
-        0,
-        {
-            "supernet": supernet,
-            "alphas": alphas,
-            "weight_optimizer": weight_optimizer,
-            "alpha_optimizer": alpha_optimizer,
-            "schedule": schedule,
-        },
-        context,
-    )
+    phase = Phase("search", config.epochs, 0, vars(state), context)
     distributed = distribute(supernet, world)
+    has_normal_cells = any(not plan.reduction for plan in macro.cells())
+
+    def batches(index: int, stream: int) -> Iterator[Batch]:
+        generator = generator_for(device, trial.seed, SEARCH, index, stream)
+        return halves[stream].training_batches(config.batch_size, augmentation, generator, world)
 
     def epoch(index: int) -> dict[str, Any]:
         lr = schedule.get_last_lr()[0]
-        streams = (
-            half.training_batches(
-                config.batch_size,
-                augmentation,
-                generator_for(device, trial.seed, SEARCH, index, stream),
-                world,
-            )
-            for stream, half in enumerate((weights_half, alphas_half))
-        )
-        weight_steps, alpha_steps = [], []
-        for (train_images, train_labels), (val_images, val_labels) in zip(*streams, strict=False):
-            alpha_steps.append(alpha_step(supernet, alphas, alpha_optimizer, val_images, val_labels, average))
-            weight_steps.append(
-                weight_step(distributed, alphas, weight_optimizer, train_images, train_labels, config.grad_clip)
-            )
+        drop_path = drop_path_for(trial, "search", index, device, SEARCH)
+        warming_up = index < config.warmup_epochs
+        validation = None if warming_up else batches(index, 1)
+        weight_steps, alpha_steps = state.train(distributed, batches(index, 0), validation, drop_path, config)
         schedule.step()
         average_buffers(supernet)
         with torch.no_grad():
@@ -85,30 +66,46 @@ def search(trial: TrialConfig, context: TrialContext, images: DeviceImages, num_
         evaluation = evaluate(
             supernet,
             lambda batch: supernet(batch, normal, reduction)[0],
-            alphas_half,
+            halves[1],
             EVALUATION_BATCH,
             synapses=False,
         )
-        if evaluation.accuracy > phase.best.get("accuracy", -1.0):
-            genotype = derive(normal, reduction, list(operations))
-            phase.best = {
-                "genotype": genotype.to_dict(),
-                "accuracy": evaluation.accuracy,
-                "epoch": index + 1,
-            }
+        genotype = derive(normal, reduction, list(operations))
+        share, limit = skip_share(genotype.normal), config.stop_skip_share
+        judged = has_normal_cells and not warming_up  # else the normal alphas have learned nothing
+        phase.ended = judged and limit is not None and share >= limit
+        better = evaluation.accuracy > phase.best.get("accuracy", -1.0)
+        if not warming_up and (not phase.best if phase.ended else better):
+            phase.best = {"genotype": genotype.to_dict(), "accuracy": evaluation.accuracy, "epoch": index + 1}
         train_loss, train_accuracy = epoch_means(weight_steps)
         entropy_normal, entropy_reduction = alphas.entropy()
         return {
             "train_loss": train_loss,
             "train_accuracy": train_accuracy,
-            "alpha_loss": epoch_means(alpha_steps)[0],
+            **({} if warming_up else {"alpha_loss": epoch_means(alpha_steps)[0]}),
             "accuracy": evaluation.accuracy,
             "spikes": evaluation.activity.spikes,
             "firing_rate": evaluation.activity.firing_rate,
             "alpha_entropy_normal": entropy_normal,
             "alpha_entropy_reduction": entropy_reduction,
+            "skip_share_normal": share,
+            "skip_share_reduction": skip_share(genotype.reduction),
             "lr": lr,
+            "warning": collapse_warning(share) if judged else "",
         }
 
     phase.run(epoch)
     return SearchResult.from_dict({**phase.best, "seconds": phase.seconds})
+
+
+def check_warmup(config: SearchConfig) -> None:
+    """Makes sure that alphas move at all.
+
+    Raises:
+        UserError: If they rest in every epoch.
+    """
+    if config.warmup_epochs >= config.epochs:
+        raise UserError(
+            f"search.warmup_epochs: {config.warmup_epochs} leaves none of the {config.epochs} search.epochs to alpha; "
+            f"at most {config.epochs - 1}"
+        )

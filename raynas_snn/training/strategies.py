@@ -1,8 +1,10 @@
 """The built-in search strategies. Importable without torch, so that progress can be shown where there is none."""
 
-from typing import TYPE_CHECKING
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
 
-from raynas_snn.config.schema import TrialConfig
+from raynas_snn.config.schema import SearchConfig, TrialConfig
 from raynas_snn.errors import UserError
 from raynas_snn.registry import resolve
 from raynas_snn.training.strategy import Strategy
@@ -30,10 +32,20 @@ def search_epochs(trial: TrialConfig) -> int:
     return load_strategy(trial.search.strategy).epochs(trial.search)
 
 
-def _darts(trial: TrialConfig, context: TrialContext, images: "DeviceImages", num_classes: int) -> "SearchResult":
-    from raynas_snn.training.search import search
+def _built_in(module: str, function: str, epochs: Callable[[SearchConfig], int]) -> Strategy:
+    """A strategy of this package, whose module is imported when the search starts."""
 
-    return search(trial, context, images, num_classes)
+    def search(trial: TrialConfig, context: TrialContext, images: "DeviceImages", num_classes: int) -> "SearchResult":
+        run = getattr(importlib.import_module(f"raynas_snn.training.{module}"), function)
+        return cast("SearchResult", run(trial, context, images, num_classes))
+
+    return Strategy(search, epochs)
 
 
-DARTS = Strategy(search=_darts, epochs=lambda config: config.epochs)
+DARTS = _built_in("search", "search", lambda config: config.epochs)
+RANDOM = _built_in("unsearched", "draw_cells", lambda _: 0)
+SAHD = _built_in("sahd_search", "sahd_search", lambda config: config.epochs)
+EVOLUTION = _built_in(
+    "evolution_search", "evolution_search", lambda config: config.epochs + config.evolution_generations
+)
+FIXED = _built_in("unsearched", "read_cells", lambda _: 0)

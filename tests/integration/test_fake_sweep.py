@@ -16,7 +16,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from sweeper import Ended, Sweeper, interrupt, wait_until
 
-from raynas_snn.cluster.ledger import STUDY_NAME
+from raynas_snn.cluster.study import STUDY_NAME
 
 pytestmark = pytest.mark.ray
 

@@ -68,7 +68,14 @@ def test_the_default_sweep_survives_a_sigkill_and_ends_with_a_table(sweeper: Swe
 @pytest.mark.ray
 def test_the_tour(sweeper: Sweeper) -> None:
     listing = run(sweeper, LISTING)
-    assert [line.split()[0] for line in listing.out.splitlines()] == ["none", "ct", "ma"]
+    assert [line.split()[0] for line in listing.out.splitlines()] == [
+        "none",
+        "temporal",
+        "channel",
+        "spatial",
+        "ct",
+        "ma",
+    ]
     command, _, file = PRINT_CONFIG.partition(" > ")
     printed = run(sweeper, command)
     edited = yaml.safe_load(printed.out) | {"trial": "fake"}  # the tour says: edit it
@@ -102,7 +109,14 @@ def test_the_sweep_file_that_is_shown_is_valid(tmp_path: Path) -> None:
     (text,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
     file = tmp_path / "sweep.yaml"
     file.write_text(text)
-    assert [parameter.path for parameter in load_sweep(file).outer] == ["model.attention", "model.num_steps"]
+    outer = [parameter.path for parameter in load_sweep(file).outer]
+    assert outer == [
+        "model.attention",
+        "model.attention_reduction",
+        "model.num_steps",
+        "model.decay",
+        "search.strategy",
+    ]
 
 
 def test_every_file_and_link_that_is_named_is_there() -> None:

@@ -57,7 +57,7 @@ RECORDS = st.lists(
         seed=st.integers(0, 2),
         # Mostly numbers, or else most tables would be empty.
         accuracy=st.one_of(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), ACCURACIES),
-        end_reason=st.sampled_from(["finished", "finished", "finished", "failed", "early_stopped"]),
+        end_reason=st.sampled_from(["finished", "finished", "finished", "failed", "early_stopped", "infeasible"]),
     ),
     max_size=25,
 )
@@ -77,6 +77,7 @@ def test_every_number_agrees_with_brute_force(records: list[TrialRecord]) -> Non
         assert row.n == len(done)
         assert row.num_failed == len([one for one in here if one.end_reason == "failed"])
         assert row.num_early_stopped == len([one for one in here if one.end_reason == "early_stopped"])
+        assert row.num_infeasible == len([one for one in here if one.end_reason == "infeasible"])
         assert row.seconds == (10.0 if done else None)
 
         accuracies = [one.metrics.get("accuracy", math.nan) for one in done]
@@ -95,15 +96,19 @@ def test_every_number_agrees_with_brute_force(records: list[TrialRecord]) -> Non
             assert row.accuracy_ci95 is None
 
         other = "model.num_steps" if row.factor == "model.attention" else "model.attention"
-        differences = [
-            one.metrics.get("accuracy", math.nan) - base.metrics.get("accuracy", math.nan)
-            for one in done
-            for base in records
-            if base.end_reason == "finished"
-            and base.outer[row.factor] == baseline
-            and base.outer[other] == one.outer[other]
-            and base.seed == one.seed
-        ]
+        differences = []
+        for one in done:
+            partners = [
+                base.metrics.get("accuracy", math.nan)
+                for base in records
+                if base.end_reason == "finished"
+                and base.outer[row.factor] == baseline
+                and base.outer[other] == one.outer[other]
+                and base.seed == one.seed
+            ]
+            if partners:
+                differences.append(one.metrics.get("accuracy", math.nan) - sum(partners) / len(partners))
+        assert row.num_pairs == (None if row.level == baseline else len(differences))
         if row.level == baseline:
             assert row.delta_vs_baseline == (0.0 if done else None)
         elif differences and all(map(math.isfinite, differences)):
@@ -141,7 +146,38 @@ def test_pairing_removes_what_other_factors_and_seeds_do() -> None:
     rows = rows_by_level(records, ATTENTION)
     assert rows["ct"].delta_vs_baseline == pytest.approx(0.02)
     assert rows["ct"].accuracy_mean == pytest.approx(1.54 / 3)
-    assert rows["ma"].delta_vs_baseline is None
+    assert (rows["none"].num_pairs, rows["ct"].num_pairs) == (None, 2)
+    assert (rows["ma"].delta_vs_baseline, rows["ma"].num_pairs) == (None, 0)
+
+
+def test_parameters_that_only_some_levels_have_do_not_keep_levels_from_meeting() -> None:
+    kernel = OuterParameter(
+        "model.attention_time_kernel", "choice", levels=(1, 3), when=(("model.attention", ("ct", "ma")),)
+    )
+    window = OuterParameter(
+        "model.attention_window", "choice", levels=("centred", "causal"), when=((kernel.path, (3,)),)
+    )
+    records = [
+        record("none", accuracy=0.5),
+        record("ct", accuracy=0.6, **{kernel.path: 1}),
+        record("ct", accuracy=0.8, **{kernel.path: 3, window.path: "causal"}),
+        record("ma", accuracy=0.9, **{kernel.path: 3, window.path: "centred"}),
+    ]
+    rows = {(row.factor, row.level): row for row in ablation(records, [ATTENTION, kernel, window])}
+    ct = rows["model.attention", "ct"]
+    assert ct.delta_vs_baseline == pytest.approx(((0.6 - 0.5) + (0.8 - 0.5)) / 2)
+    assert ct.num_pairs == 2
+    # A conditional factor counts where it plays a part, and what it depends on is a circumstance.
+    assert [rows[kernel.path, level].n for level in (1, 3)] == [1, 2]
+    assert rows[kernel.path, 3].delta_vs_baseline == pytest.approx(0.8 - 0.6)
+    assert rows[kernel.path, 3].num_pairs == 1
+    assert rows[window.path, "causal"].num_pairs == 0
+
+
+def test_several_partners_of_one_trial_are_averaged() -> None:
+    records = [record("none", accuracy=0.4), record("none", accuracy=0.6), record("ct", accuracy=0.7)]
+    ct = rows_by_level(records, ATTENTION)["ct"]
+    assert (ct.delta_vs_baseline, ct.num_pairs) == (pytest.approx(0.2), 1)
 
 
 def test_the_interval_of_a_known_sample() -> None:
@@ -160,7 +196,7 @@ def test_without_outer_parameters_there_is_one_row() -> None:
 def test_before_the_first_trial_all_levels_stand_empty() -> None:
     for row in ablation([], [ATTENTION]):
         assert set(dataclasses.astuple(row)[3:12]) == {None}
-        assert (row.n, row.num_failed, row.num_early_stopped) == (0, 0, 0)
+        assert (row.n, row.num_failed, row.num_early_stopped, row.num_infeasible) == (0, 0, 0, 0)
     assert ablation([], [DECAY]) == []
 
 

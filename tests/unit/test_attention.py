@@ -5,12 +5,33 @@ import math
 import pytest
 import torch
 
+from raynas_snn.registry import resolve
 from raynas_snn.snn.attention import (
+    AttentionSettings,
+    ChannelAttention,
     ChannelTemporalAttention,
     MultiDimensionalAttention,
-    NoAttention,
+    PooledGate,
+    SpatialAttention,
+    TemporalAttention,
     adaptive_kernel_size,
 )
+from raynas_snn.snn.energy import Activity, ActivityMeter
+
+CAUSAL, PER_STEP = AttentionSettings(window="causal"), AttentionSettings(window="per_step")
+FOLDED = AttentionSettings(fold_time=True)
+KINDS = [(name, AttentionSettings()) for name in ("none", "temporal", "channel", "spatial", "ct", "ma")]
+KINDS += [("ct", CAUSAL), ("ct", PER_STEP), ("ma", FOLDED)]
+GATED = KINDS[1:]
+
+
+def build(name: str, channels: int, num_steps: int, settings: AttentionSettings) -> torch.nn.Module:
+    """With positive weights, so that no hidden neuron of an MLP is silent."""
+    attention = resolve("attentions", name)(channels, num_steps, settings).double()
+    torch.manual_seed(0)
+    for weight in attention.parameters():
+        torch.nn.init.uniform_(weight, 0.1, 0.5)
+    return attention
 
 
 def features(num_steps: int, channels: int, number: int = 2) -> torch.Tensor:
@@ -22,12 +43,53 @@ def sigmoid(x: float) -> float:
     return 1 / (1 + math.exp(-x))
 
 
-@pytest.mark.parametrize(("num_steps", "channels"), [(1, 8), (2, 64), (3, 130)])
-def test_ct_equals_equations_5_and_6(num_steps, channels):
-    attention = ChannelTemporalAttention(channels, num_steps).double()
+def gates(gate: PooledGate, average: torch.Tensor, largest: torch.Tensor) -> list[float]:
+    """``sigmoid(MLP(average) + MLP(largest))`` of one example."""
+    down, up = gate.mlp[0].weight.detach(), gate.mlp[2].weight.detach()
+    return [sigmoid(float(z)) for z in up @ (down @ average).clamp_min(0) + up @ (down @ largest).clamp_min(0)]
+
+
+def spatially_weighed(conv: torch.nn.Conv2d, image: torch.Tensor) -> torch.Tensor:
+    kernel = conv.weight[0].detach()
+    size, middle = kernel.shape[1], kernel.shape[1] // 2
+    summary = torch.stack([image.max(dim=0).values, image.mean(dim=0)])
+    height, width = image.shape[1:]
+    expected = torch.zeros_like(image)
+    for y in range(height):
+        for z in range(width):
+            total = 0.0
+            for i in range(size):
+                for j in range(size):
+                    if 0 <= y + i - middle < height and 0 <= z + j - middle < width:
+                        total += float((kernel[:, i, j] * summary[:, y + i - middle, z + j - middle]).sum())
+            expected[:, y, z] = image[:, y, z] * sigmoid(total)
+    return expected
+
+
+def channels_weighed(gate: PooledGate, image: torch.Tensor) -> torch.Tensor:
+    factors = gates(gate, image.mean(dim=(1, 2)), image.flatten(1).max(dim=1).values)
+    return torch.stack([channel * factor for channel, factor in zip(image, factors, strict=True)])
+
+
+@pytest.mark.parametrize(
+    ("num_steps", "channels", "settings"),
+    [
+        (1, 8, AttentionSettings()),
+        (2, 64, AttentionSettings()),
+        (3, 130, AttentionSettings()),
+        (3, 8, AttentionSettings(channel_kernel=7, time_kernel=5)),
+        (2, 1, AttentionSettings(time_kernel=1)),
+        (4, 8, CAUSAL),
+        (1, 8, CAUSAL),
+        (4, 8, PER_STEP),
+    ],
+)
+def test_ct_equals_equations_5_and_6(num_steps, channels, settings):
+    attention = ChannelTemporalAttention(channels, num_steps, settings).double()
     x = features(num_steps, channels)
     weight = attention.conv.weight[0, 0].detach()
     rows, columns = weight.shape
+    now = columns - 1 if settings.window == "causal" else columns // 2
     expected = torch.zeros_like(x)
     for n in range(2):
         pooled = {(c, t): float(x[t * 2 + n, c].mean()) for c in range(channels) for t in range(num_steps)}
@@ -35,45 +97,82 @@ def test_ct_equals_equations_5_and_6(num_steps, channels):
             total = 0.0
             for i in range(rows):
                 for j in range(columns):
-                    total += float(weight[i, j]) * pooled.get((c + i - rows // 2, t + j - columns // 2), 0.0)
+                    total += float(weight[i, j]) * pooled.get((c + i - rows // 2, t + j - now), 0.0)
             expected[t * 2 + n, c] = x[t * 2 + n, c] * sigmoid(total)
     torch.testing.assert_close(attention(x), expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("num_steps", "settings", "shape"),
+    [
+        (1, AttentionSettings(), (5, 1)),
+        (2, AttentionSettings(), (5, 3)),
+        (8, AttentionSettings(channel_kernel=9, time_kernel=5), (9, 5)),
+        (2, AttentionSettings(time_kernel=31), (5, 3)),  # no step is further away
+        (8, CAUSAL, (5, 3)),
+        (2, CAUSAL, (5, 2)),
+        (8, PER_STEP, (5, 1)),
+    ],
+)
+def test_the_kernel_of_ct_is_what_was_asked_for_and_the_steps_can_use(num_steps, settings, shape):
+    assert ChannelTemporalAttention(128, num_steps, settings).conv.weight.shape == (1, 1, *shape)
+
+
 @pytest.mark.parametrize(("num_steps", "channels"), [(1, 16), (2, 32), (3, 5)])
-def test_ma_equals_equations_7_to_10(num_steps, channels):
-    attention = MultiDimensionalAttention(channels, num_steps).double()
+def test_channel_spatial_and_both_of_them_equal_equations_7_to_10(num_steps, channels):
+    settings = AttentionSettings(reduction=4, spatial_kernel=5)
+    both = MultiDimensionalAttention(channels, num_steps, settings).double()
+    first, second = ChannelAttention(channels, num_steps), SpatialAttention(channels, num_steps)
+    first, second = first.double(), second.double()
     x = features(num_steps, channels)
-    down, up = attention.mlp[0].weight.detach(), attention.mlp[2].weight.detach()
-    kernel = attention.conv.weight[0].detach()
+
+    def slowly(channel: ChannelAttention | None, spatial: SpatialAttention | None) -> torch.Tensor:
+        images = [image if channel is None else channels_weighed(channel.gate, image) for image in x]
+        return torch.stack([image if spatial is None else spatially_weighed(spatial.conv, image) for image in images])
+
+    torch.testing.assert_close(first(x), slowly(first, None), rtol=0, atol=1e-12)
+    torch.testing.assert_close(second(x), slowly(None, second), rtol=0, atol=1e-12)
+    torch.testing.assert_close(both(x), slowly(both[0], both[1]), rtol=0, atol=1e-12)
+
+
+def test_ma_can_weigh_the_channels_of_all_steps_at_once():
+    num_steps, channels = 3, 4
+    attention = MultiDimensionalAttention(channels, num_steps, AttentionSettings(reduction=2, fold_time=True)).double()
+    x = features(num_steps, channels)
     expected = torch.zeros_like(x)
-    for index, image in enumerate(x):  # one image at one time step
-        average = image.mean(dim=(1, 2))
-        largest = image.flatten(1).max(dim=1).values
-        logits = up @ (down @ average).clamp_min(0) + up @ (down @ largest).clamp_min(0)
-        gated = torch.stack([image[c] * sigmoid(float(logits[c])) for c in range(channels)])
-        summary = torch.stack([gated.max(dim=0).values, gated.mean(dim=0)])
-        for y in range(5):
-            for z in range(4):
-                total = 0.0
-                for i in range(7):
-                    for j in range(7):
-                        if 0 <= y + i - 3 < 5 and 0 <= z + j - 3 < 4:
-                            total += float((kernel[:, i, j] * summary[:, y + i - 3, z + j - 3]).sum())
-                expected[index, :, y, z] = gated[:, y, z] * sigmoid(total)
+    for n in range(2):
+        film = x[n::2]  # one image at all steps, [T, C, H, W]
+        factors = gates(attention[0].gate, film.mean(dim=(2, 3)).flatten(), film.amax(dim=(2, 3)).flatten())
+        for t in range(num_steps):
+            weighed = torch.stack([film[t, c] * factors[t * channels + c] for c in range(channels)])
+            expected[2 * t + n] = spatially_weighed(attention[1].conv, weighed)
     torch.testing.assert_close(attention(x), expected, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", [ChannelTemporalAttention, MultiDimensionalAttention])
-def test_gates_lie_between_0_and_1(kind):
-    x = 10 * features(2, 16)
-    share = kind(16, 2).double()(x) / x
-    assert 0 < share.min() < share.max() < 1
+@pytest.mark.parametrize(("num_steps", "reduction"), [(1, 16), (3, 16), (6, 2)])
+def test_temporal_equals_equation_7_along_time(num_steps, reduction):
+    attention = TemporalAttention(4, num_steps, AttentionSettings(reduction=reduction)).double()
+    x = features(num_steps, 4)
+    expected = torch.zeros_like(x)
+    for n in range(2):
+        film = x[n::2].flatten(1)
+        factors = gates(attention.gate, film.mean(dim=1), film.max(dim=1).values)
+        for t, factor in enumerate(factors):
+            expected[2 * t + n] = x[2 * t + n] * factor
+    torch.testing.assert_close(attention(x), expected, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", [NoAttention, ChannelTemporalAttention, MultiDimensionalAttention])
-def test_images_do_not_see_each_other(kind):
-    attention = kind(8, 3).double()
+@pytest.mark.parametrize(("name", "settings"), GATED)
+@pytest.mark.parametrize(("num_steps", "channels"), [(2, 16), (1, 1), (3, 2)])
+def test_gates_lie_between_0_and_1(name, settings, num_steps, channels):
+    x = features(num_steps, channels)
+    share = build(name, channels, num_steps, settings)(x) / x
+    assert 0 < share.min() <= share.max() < 1
+
+
+@pytest.mark.parametrize(("name", "settings"), KINDS)
+def test_images_do_not_see_each_other(name, settings):
+    attention = build(name, 8, 3, settings)
     x = features(3, 8, number=4)
     order = torch.tensor([2, 0, 3, 1])
     shuffled = x.unflatten(0, (3, 4))[:, order].flatten(0, 1)
@@ -81,18 +180,66 @@ def test_images_do_not_see_each_other(kind):
     torch.testing.assert_close(attention(shuffled), expected, rtol=0, atol=1e-12)
 
 
-def test_ct_sees_other_time_steps_and_ma_does_not():
+@pytest.mark.parametrize(
+    ("name", "settings", "seen_from"),
+    [
+        ("none", AttentionSettings(), "0 1 2"),
+        ("temporal", AttentionSettings(), "012 012 012"),
+        ("channel", AttentionSettings(), "0 1 2"),
+        ("spatial", AttentionSettings(), "0 1 2"),
+        ("ct", AttentionSettings(), "01 012 12"),
+        ("ct", CAUSAL, "012 12 2"),
+        ("ct", PER_STEP, "0 1 2"),
+        ("ma", AttentionSettings(), "0 1 2"),
+        ("ma", FOLDED, "012 012 012"),
+    ],
+)
+def test_which_steps_a_step_is_seen_from(name, settings, seen_from):
+    """Causal is what lets a step's output leave before the next step comes."""
+    attention = build(name, 8, 3, settings)
     x = features(3, 8, number=1)
-    other_end = x.clone()
-    other_end[2] += 1
-    for kind, changed in (
-        (ChannelTemporalAttention, [False, True, True]),
-        (MultiDimensionalAttention, [False, False, True]),
-    ):
-        attention = kind(8, 3).double()
-        before, after = attention(x), attention(other_end)
-        assert [not torch.equal(a, b) for a, b in zip(before, after, strict=True)] == changed
+    before = attention(x)
+    for step, expected in enumerate(seen_from.split()):
+        other = x.clone()
+        other[step] += 1
+        changed = [str(t) for t, (a, b) in enumerate(zip(before, attention(other), strict=True)) if not a.equal(b)]
+        assert "".join(changed) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "expected"),
+    [
+        ("none", AttentionSettings(), 0),
+        ("temporal", AttentionSettings(reduction=2), 2 * 4 * 2),
+        ("channel", AttentionSettings(), 2 * 64 * 4),
+        ("channel", FOLDED, 2 * 64 * 4),
+        ("spatial", AttentionSettings(spatial_kernel=3), 2 * 9),
+        ("ct", AttentionSettings(), 3 * 3),
+        ("ma", AttentionSettings(), 2 * 64 * 4 + 98),
+        ("ma", FOLDED, 2 * 256 * 16 + 98),
+    ],
+)
+def test_numbers_of_weights(name, settings, expected):
+    attention = resolve("attentions", name)(64, 4, settings)
+    assert sum(weight.numel() for weight in attention.parameters()) == expected
+
+
+def test_the_energy_meter_bills_each_gate_once():
+    features_numel, pixels = 2 * 32 * 36, 2 * 36
+    products = {
+        "none": 0,
+        "temporal": features_numel + 2 * (2 + 2),  # two poolings, MLP 2 -> 1 -> 2
+        "channel": features_numel + 2 * (2 * 2 * 32 * 2),  # at each of two steps, MLP 32 -> 2 -> 32
+        "spatial": features_numel + pixels * 2 * 49,
+        "ct": features_numel + 2 * 32 * 3 * 3,  # ECA: 3 of 32 channels
+    }
+    products["ma"] = products["channel"] + products["spatial"]
+    for name, expected in products.items():
+        network = torch.nn.Sequential(resolve("attentions", name)(32, 2, AttentionSettings()))
+        with ActivityMeter(network) as meter:
+            network(torch.ones(2, 32, 6, 6))
+        assert Activity.from_totals(meter.totals() | {"images": 1.0}).macs == expected, name
 
 
 def test_kernel_sizes_follow_eca():
-    assert [adaptive_kernel_size(c) for c in (64, 128, 256, 512, 1024)] == [3, 5, 5, 5, 5]
+    assert [adaptive_kernel_size(c) for c in (1, 4, 64, 128, 256, 512, 1024)] == [1, 1, 3, 5, 5, 5, 5]

@@ -12,6 +12,7 @@ from raynas_snn.config import load_sweep
 from raynas_snn.config.yaml_text import parse
 from raynas_snn.errors import UserError
 from raynas_snn.plan import default_run_dir
+from raynas_snn.results.records import TrialRecord
 from raynas_snn.results.run_dir import RunDir
 
 CHECK_IMPORTS = """
@@ -49,6 +50,7 @@ def test_the_flags_of_the_sweep_verb_are_frozen():
         "--run-dir",
         "--resume",
         "--address",
+        "--max-hours",
         "--dry-run",
         "--print-config",
         "--list",
@@ -88,7 +90,7 @@ def test_python_m_gives_no_warning():
     command = [sys.executable, "-W", "error", "-m", "raynas_snn.sweep", "--list", "attentions"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[0].startswith("none  no attention")
+    assert done.stdout.splitlines()[0].split(maxsplit=1) == ["none", "no attention: the DARTS baseline"]
 
 
 def test_list(capsys):
@@ -96,7 +98,7 @@ def test_list(capsys):
     assert code == 0
     assert "SpikingJelly's tau is 1 / (1 - decay)" in out
     code, out, _ = run(capsys, "--list", "samplers", "--json")
-    assert [thing["name"] for thing in json.loads(out)["samplers"]] == ["grid", "random", "tpe"]
+    assert [thing["name"] for thing in json.loads(out)["samplers"]] == ["grid", "random", "tpe", "nsga2"]
 
 
 def test_print_config(capsys):
@@ -117,6 +119,42 @@ def test_dry_run_tells_what_would_run(capsys):
     assert facts["epochs per trial"].startswith("2 to 3 search + ")
     assert facts["workers per trial"] == "1, each with 1 CPU and 0 GPU"
     assert facts["run directory"] == "here (new)"
+
+
+def test_dry_run_tells_what_a_sweep_need_not_have(capsys):
+    settings = {
+        "model.attention_reduction": "{choice: [4, 8], when: {model.attention: [ct, ma]}}",
+        "model.decay": "{float: [0.1, 0.9], when: {model.attention: ma}}",
+        "sweep.sampler": "tpe",
+        "sweep.num_trials": "9",
+        "sweep.scheduler": "asha",
+        "sweep.max_params": "20000",
+        "sweep.points": "[{model.attention: none}, {model.attention: ma, model.tau: 0.5}]",
+    }
+    arguments = [part for path, value in settings.items() for part in ("--set", f"{path}={value}")]
+    code, out, _ = run(capsys, "--dry-run", *arguments)
+    assert code == 0
+    lines = [line.rstrip() for line in out.splitlines()]
+    assert "varied            model.attention: none, ct, ma" in lines
+    assert " " * 18 + "model.attention_reduction: 4, 8 (when model.attention is ct or ma)" in lines
+    assert " " * 18 + "model.decay: {float: [0.1, 0.9]} (when model.attention is ma)" in lines
+    assert "scheduler         asha by accuracy after the search, 1 of 3 goes on" in lines
+    assert "limits            params <= 20,000" in lines
+    assert "points            {'model.attention': 'none'}" in lines
+    assert " " * 18 + "{'model.attention': 'ma', 'model.decay': 0.5}" in lines
+    plan = json.loads(run(capsys, "--dry-run", "--json", *arguments)[1])
+    assert (plan["scheduler"], plan["limits"], plan["warm_start"]) == ("asha", {"params": 20000}, None)
+
+
+def test_dry_run_counts_what_another_run_teaches(capsys):
+    earlier = RunDir.create(Path("earlier"), load_sweep(None).resolved(), {})
+    ended = {"epochs": 1, "seconds": 1.0, "metrics": {"accuracy": 0.5}}
+    for number, reason in enumerate(["finished", "failed", "early_stopped"]):
+        earlier.append(TrialRecord(f"p000{number}-s0", number, 0, {"model.attention": "ct"}, reason, **ended))
+    settings = "sweep={sampler: tpe, num_trials: 3, warm_start: earlier}"
+    code, out, _ = run(capsys, "--dry-run", "--set", settings)
+    assert code == 0
+    assert "learns from       1 proposals of earlier" in out
 
 
 def test_dry_run_as_json(capsys):
@@ -151,6 +189,9 @@ def test_dry_run_knows_earlier_work(capsys):
         (["--set", "data.name=digit"], "--set data.name: unknown data set 'digit'; did you mean 'digits'?"),
         (["--set", "data={name: cifar10, root: nowhere}"], "data.root"),
         (["--print-config", "--set", "data={name: cifar10, root: nowhere}"], "data.root"),
+        (["--max-hours", "0"], "argument --max-hours: '0' is not a number above 0 and at most 100000"),
+        (["--max-hours", "nan"], "argument --max-hours: 'nan' is not a number above 0"),
+        (["--set", "sweep={sampler: tpe, num_trials: 1, warm_start: nowhere}"], "sweep.warm_start: nowhere: no such"),
         (["--num-trials", "many"], "argument --num-trials: invalid int value: 'many'"),
         (["--resume", "maybe"], "argument --resume: invalid choice: 'maybe'"),
         (["--dryrun"], "unrecognized arguments: --dryrun; did you mean '--dry-run'?"),

@@ -10,6 +10,11 @@ from raynas_snn.errors import UserError
 PLAIN = "name: x\nspace: darts_snn\n"
 LONG = f"{{lr: {{choice: {list(range(1, 10))}}}, momentum: {{choice: {[n / 100 for n in range(1, 60)]}}}}}"
 
+HUNT = (
+    "model: {decay: {float: [0, 1]}, attention: {choice: [none, ma]}, "
+    "num_steps: {choice: [2, 4], when: {model.attention: ma}}}\nsweep: {num_trials: 5"
+)
+
 
 @pytest.fixture
 def load(tmp_path, monkeypatch):
@@ -142,7 +147,7 @@ def test_num_trials_of_the_command_line_wins(load):
         ("model: 3", "model: 3 is not allowed: must be 'key: value' lines"),
         (
             "model: {attention: mma}",
-            "model.attention: unknown attention 'mma'; did you mean 'ma'? (known: none, ct, ma)",
+            "model.attention: unknown attention 'mma'; did you mean 'ma'? (known: none, temporal, ",
         ),
         (
             "model: {attention: {choice: [none, mma]}}",
@@ -186,6 +191,71 @@ def test_num_trials_of_the_command_line_wins(load):
             "resources: {num_workers: 2}\nsweep: {sampler: tpe, num_trials: 1}\nsearch: {batch_size: {int: [2, 64]}}",
             "resources.num_workers: 2 workers cannot share all sizes in search.batch_size; give it step: 2",
         ),
+        (
+            "sweep: {points: [{model.decay: 0.2}]}",
+            "sweep.points: a grid makes every combination anyway, in its own order; use sweep.sampler random",
+        ),
+        (
+            HUNT + ", sampler: tpe, points: [{model.deacy: 0.2}]}",
+            "sweep.points: point 1: 'model.deacy' is not varied by this sweep",
+        ),
+        (
+            HUNT + ", sampler: tpe, points: [{}, {model.decay: 1.5}]}",
+            "sweep.points: point 2: model.decay: 1.5 is none of {float: [0.0, 1.0]}",
+        ),
+        (
+            HUNT + ", sampler: tpe, points: [{model.attention: m}]}",
+            "point 1: model.attention: 'm' is none of {choice: ['none', 'ma']}; did you mean 'ma'?",
+        ),
+        (
+            HUNT + ", sampler: tpe, points: [{model.num_steps: 4}]}",
+            "model.num_steps takes part only where model.attention is in ['ma']; the point leaves it open",
+        ),
+        (
+            HUNT + ", sampler: tpe, points: [{model.num_steps: 4, model.attention: none}]}",
+            "model.num_steps takes part only where model.attention is in ['ma']; the point has 'none'",
+        ),
+        (
+            HUNT + ", sampler: tpe, points: [{model.decay: 0.1, model.tau: 0.1}]}",
+            "point 1: 'model.decay' is given under two names",
+        ),
+        (
+            HUNT + ", sampler: tpe, points: {model.decay: 0.1}}",
+            "sweep.points: {'model.decay': 0.1} is not allowed: must be a list of a mapping",
+        ),
+        (
+            HUNT + ", sampler: random, warm_start: x}",
+            "sweep.warm_start: sampler 'random' learns nothing from other runs; use sweep.sampler tpe or nsga2",
+        ),
+        (
+            HUNT + ", sampler: tpe, population_size: 5}",
+            "sweep.population_size: has no effect with sampler 'tpe'; it goes with nsga2",
+        ),
+        (
+            "search: {strategy: {choice: [darts, fixed]}}",
+            "search.strategy: 'fixed' needs search.genotype, a file with the cells",
+        ),
+        (
+            "search: {strategy: fixed, genotype: cells.json}",
+            "search.genotype: there is no file 'cells.json'",
+        ),
+        (
+            "search: {warmup_epochs: 3, epochs: {choice: [9, 3]}}",
+            "search.warmup_epochs: 3 leaves none of search.epochs = 3 for alpha; it must be below",
+        ),
+        (
+            "search: {strategy: random}\nsweep: {objectives: {search_accuracy: maximize}}",
+            "sweep.objectives: there is no search_accuracy with search.strategy 'random'",
+        ),
+        (
+            "model: {layers: {choice: [6, 3]}, reductions: [1, 3]}",
+            "model.reductions: there is no cell 3 with 3 layers; they count from 0 to 2",
+        ),
+        (
+            "model: {layers: 8}\nsearch: {layers: 4, reductions: [1, 5]}",
+            "search.reductions: there is no cell 5 with 4 layers",
+        ),
+        ("model: {layers: 6, reductions: [1, 1]}", "model.reductions: [1, 1] holds a cell twice"),
         (
             f"search: {LONG}\nretrain: {LONG}",
             "sweep.sampler: the grid has 281961 proposals: set sweep.num_trials",

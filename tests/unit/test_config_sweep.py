@@ -105,6 +105,14 @@ def test_a_trial_has_the_values_of_its_proposal_and_survives_json():
     assert TrialConfig.model_validate_json(trial.model_dump_json()) == trial
 
 
+def test_a_trial_finds_its_genotype_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("cells.json").write_text("{}")
+    fixed = sweep("search.strategy=fixed", "search.genotype=cells.json", "model.attention=ma")
+    assert fixed.trial_config(0, 0, {}).search.genotype == str(tmp_path / "cells.json")
+    assert fixed.resolved()["search"]["genotype"] == "cells.json"
+
+
 @pytest.mark.parametrize("value", [1, 1.0, 0.25])
 def test_the_type_of_an_outer_value_survives_json(value):
     varied = sweep("model.attention=ma", "model.decay={float: [0, 1]}", "sweep.sampler=tpe", num_trials=1)

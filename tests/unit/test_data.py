@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from raynas_snn.config.schema import DataConfig
+from raynas_snn.dataset import find_dataset
 from raynas_snn.errors import UserError
 from raynas_snn.training.augment import Augmentation, Draws, augment, cut_out
-from raynas_snn.training.data import augmentation_for, dataset, load_images, search_split
+from raynas_snn.training.data import augmentation_for, channel_statistics, load_images, search_split
 from raynas_snn.training.distributed import World
 
 ALL = Augmentation(crop_padding=2, flip=True, cutout=3)
@@ -85,6 +86,9 @@ def test_augmentation_equals_one_image_at_a_time():
 
 def test_the_set_recommends_and_the_user_decides():
     assert augmentation_for(DataConfig(name="cifar10")) == Augmentation(4, True, 0)
+    assert augmentation_for(DataConfig(name="cifar100")) == Augmentation(4, True, 0)
+    assert augmentation_for(DataConfig(name="tiny_imagenet")) == Augmentation(8, True, 0)
+    assert augmentation_for(DataConfig(name="folder")) == Augmentation(0, False, 0)
     assert augmentation_for(DataConfig()) == Augmentation(1, False, 0)
     assert augmentation_for(DataConfig(flip=True, cutout=2, crop_padding=0)) == Augmentation(0, True, 2)
 
@@ -100,30 +104,58 @@ def test_the_halves_of_the_search_are_seeded_saved_and_read_back(tmp_path):
     assert not (tmp_path.parent / "split.npz").exists()
 
 
-def test_missing_data_says_how_to_get_it(tmp_path):
-    config = DataConfig(name="cifar10", root=str(tmp_path))
-    with pytest.raises(UserError, match=r"data_batch_1' is missing; set data.root .* or data.download: true"):
-        dataset(config).check(config)
-    dataset(config).check(DataConfig(name="cifar10", root=str(tmp_path), download=True))
+@pytest.mark.parametrize("shape", [(70, 3, 300, 200), (3, 1, 5, 4)])
+def test_statistics_are_those_of_all_pixels_at_once(shape):
+    images = np.random.default_rng(0).integers(256, size=shape, dtype=np.uint8)
+    images[:, 0] //= 3
+    mean, std = channel_statistics(images)
+    assert mean == pytest.approx(images.mean(axis=(0, 2, 3), dtype=np.float64), rel=1e-9)
+    assert std == pytest.approx(images.std(axis=(0, 2, 3), dtype=np.float64), rel=1e-9)
 
 
-def test_damaged_data_is_one_line(tmp_path):
-    config = DataConfig(name="cifar10", root=str(tmp_path))
-    for path in dataset(config).files(config):
+def test_statistics_of_one_colour_can_be_divided_by():
+    _, std = channel_statistics(np.full((4, 3, 2, 2), 255, np.uint8))
+    assert (std > 0).all()
+
+
+CIFARS = [("cifar10", "cifar-10-batches-py/data_batch_1"), ("cifar100", "cifar-100-python/train")]
+
+
+@pytest.mark.parametrize(("name", "first"), CIFARS)
+def test_missing_data_says_how_to_get_it(tmp_path, name, first):
+    config = DataConfig(name=name, root=str(tmp_path))
+    with pytest.raises(UserError, match=rf"{first}' is missing; set data.root .* or data.download: true"):
+        find_dataset(name).check(config)
+    find_dataset(name).check(DataConfig(name=name, root=str(tmp_path), download=True))
+
+
+def place(config: DataConfig, content: bytes) -> None:
+    for path in find_dataset(config.name).files(config):
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(b"not a batch")
-    dataset(config).check(config)
-    with pytest.raises(UserError, match="cannot be read") as refused:
-        dataset(config).load(config)
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize(("name", "first"), CIFARS)
+def test_damaged_data_is_one_line(tmp_path, name, first):
+    config = DataConfig(name=name, root=str(tmp_path))
+    place(config, b"not a batch")
+    find_dataset(name).check(config)
+    with pytest.raises(UserError, match=f"CIFAR-{name[5:]} in .* cannot be read") as refused:
+        find_dataset(name).read(config)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("setting", [{"image_size": 16}, {"grayscale": True}])
+def test_settings_that_a_set_has_no_use_for_are_refused(setting):
+    (field,) = setting
+    with pytest.raises(UserError, match=rf"data.{field}: the images of 'digits' are taken as they are"):
+        find_dataset("digits").check(DataConfig(**setting))
 
 
 def test_the_checksum_tells_contents_apart(tmp_path):
     config = DataConfig(name="cifar10", root=str(tmp_path))
-    sums = set()
+    sums = []
     for content in (b"one", b"two", b"one"):
-        for path in dataset(config).files(config):
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(content)
-        sums.add(dataset(config).checksum(config))
-    assert len(sums) == 2
+        place(config, content)
+        sums.append(find_dataset("cifar10").checksum(config))
+    assert sums[0] == sums[2] != sums[1]

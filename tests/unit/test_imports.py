@@ -15,6 +15,7 @@ LAYERS = [
     "raynas_snn.training",
     "trials",
     "raynas_snn.cluster",
+    "raynas_snn.conformance",
     "raynas_snn.sweep",
 ]
 SOURCES = {

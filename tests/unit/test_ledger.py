@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
-from raynas_snn.cluster.ledger import Ledger, open_study
+from raynas_snn.cluster.ledger import Ledger
+from raynas_snn.cluster.study import open_study
 from raynas_snn.config import Sweep, load_sweep
 from raynas_snn.config.schema import TrialConfig
 from raynas_snn.results.files import write_json
@@ -19,12 +20,26 @@ GRID = ("trial=fake", "model.num_steps={choice: [1, 2]}")  # on top of the defau
 RANGES = ("trial=fake", "model.decay={float: [0.1, 0.9]}", "model.v_th={float: [0.1, 2.0], log: true}")
 
 
-def sampled(sampler: str, num_trials: int) -> Sweep:
-    return load_sweep(None, (*RANGES, f"sweep.sampler={sampler}", f"sweep.num_trials={num_trials}"))
+CONDITION = "model.attention_reduction={choice: [4, 8], when: {model.attention: [ct, ma]}}"
+TWO_OBJECTIVES = "sweep.objectives={accuracy: maximize, spikes: minimize}"
+SAMPLERS = [
+    ("sweep.sampler=random",),
+    ("sweep.sampler=random", CONDITION),
+    ("sweep.sampler=tpe",),
+    ("sweep.sampler=tpe", CONDITION),
+    ("sweep.sampler=tpe", TWO_OBJECTIVES, "sweep.max_spikes=50"),
+    ("sweep.sampler=nsga2", "sweep.population_size=4"),
+    ("sweep.sampler=nsga2", "sweep.population_size=4", TWO_OBJECTIVES, "sweep.max_spikes=50", CONDITION),
+]
+
+
+def sampled(num_trials: int, *overrides: str) -> Sweep:
+    return load_sweep(None, (*RANGES, "sweep.num_seeds=1", *overrides, f"sweep.num_trials={num_trials}"))
 
 
 def result(trial: TrialConfig) -> dict:
-    return {"epochs": 3, "metrics": {"accuracy": random.Random(trial.uid).random(), "seconds": 1.5}}
+    chance = random.Random(trial.uid)
+    return {"epochs": 3, "metrics": {"accuracy": chance.random(), "spikes": 100 * chance.random(), "seconds": 1.5}}
 
 
 def start(sweep: Sweep, path: Path) -> Ledger:
@@ -55,7 +70,7 @@ def test_a_grid_is_run_in_order_each_point_with_each_seed(tmp_path):
     assert ledger.num_missing == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.sampled_from(["next", "finish", "die", "die after result"]), max_size=40), st.randoms())
 def test_whatever_dies_every_trial_ends_exactly_once(tmp_path_factory, events, chance):
     """A driver may die at any moment: what runs is lost, unless its result was already written."""
@@ -78,21 +93,44 @@ def test_whatever_dies_every_trial_ends_exactly_once(tmp_path_factory, events, c
     assert study_states(ledger) == [TrialState.COMPLETE] * 6
 
 
-@pytest.mark.parametrize("sampler", ["random", "tpe"])
-def test_an_interrupted_sweep_proposes_what_one_in_one_piece_does(tmp_path, sampler):
-    whole = run_all(sampled(sampler, 14), tmp_path / "whole")
-    run_all(sampled(sampler, 3), tmp_path / "parts")
-    interrupted = start(sampled(sampler, 14), tmp_path / "parts")
+@pytest.mark.parametrize("overrides", SAMPLERS)
+def test_an_interrupted_sweep_proposes_what_one_in_one_piece_does(tmp_path, overrides):
+    whole = run_all(sampled(14, *overrides), tmp_path / "whole")
+    run_all(sampled(12, *overrides), tmp_path / "parts")  # raising the number of trials, beside
+    interrupted = start(sampled(14, *overrides), tmp_path / "parts")
     assert interrupted.next_trial() is not None  # asked, given out, lost
-    parts = run_all(sampled(sampler, 14), tmp_path / "parts")
+    parts = run_all(sampled(14, *overrides), tmp_path / "parts")
     assert outer(parts) == outer(whole)
-    assert len({record.outer["model.decay"] for record in whole.records.values()}) == 14
+    assert len({record.outer["model.decay"] for record in whole.records.values()}) > 5
+
+
+@pytest.mark.parametrize("overrides", SAMPLERS[1:])
+def test_a_driver_that_dies_while_it_asks_an_adaptive_sampler_leaves_no_half_proposal(tmp_path, overrides):
+    """Every line of the journal of one asking is the last one that was written, in turn."""
+    sweep = sampled(13, *overrides)
+    whole = run_all(sweep, tmp_path / "whole")
+    run_all(sampled(12, *overrides), tmp_path / "run")
+    journal = tmp_path / "run" / "study.journal"
+    before = journal.read_bytes()
+    assert start(sweep, tmp_path / "run").next_trial() is not None
+    added = journal.read_bytes().removeprefix(before).splitlines(keepends=True)
+    for kept in range(1, len(added)):
+        journal.write_bytes(before + b"".join(added[:kept]))
+        trial = start(sweep, tmp_path / "run").next_trial()
+        assert trial is not None
+        assert trial.outer == whole.records["p0012-s0"].outer
 
 
 def test_proposals_depend_on_the_seed_of_the_sweep(tmp_path):
-    one = run_all(sampled("random", 3), tmp_path / "one")
-    other = load_sweep(None, (*RANGES, "sweep.sampler=random", "sweep.num_trials=3", "sweep.seed=1"))
-    assert outer(one) != outer(run_all(other, tmp_path / "other"))
+    one = run_all(sampled(3, "sweep.sampler=random"), tmp_path / "one")
+    assert outer(one) != outer(run_all(sampled(3, "sweep.sampler=random", "sweep.seed=1"), tmp_path / "other"))
+
+
+@pytest.mark.parametrize("overrides", [SAMPLERS[2], SAMPLERS[5]])
+def test_more_seeds_add_to_the_finished_proposals_of_every_sampler(tmp_path, overrides):
+    first = outer(run_all(sampled(3, *overrides), tmp_path / "run"))
+    more = outer(run_all(sampled(3, *overrides, "sweep.num_seeds=2"), tmp_path / "run"))
+    assert more == {f"p{number:04d}-s{repeat}": first[f"p{number:04d}-s0"] for number in range(3) for repeat in (0, 1)}
 
 
 def test_optuna_learns_the_mean_over_the_seeds_that_finished(tmp_path):

@@ -48,9 +48,18 @@ def test_every_space_knows_its_own_name_and_line(name):
 @pytest.mark.parametrize(
     ("kind", "name", "message"),
     [
-        ("attentions", "mma", "unknown attention 'mma'; did you mean 'ma'? (known: none, ct, ma)"),
-        ("datasets", "cifar", "unknown data set 'cifar'; did you mean 'cifar10'? (known: digits, cifar10)"),
-        ("samplers", "", "unknown sampler '' (known: grid, random, tpe)"),
+        (
+            "attentions",
+            "mma",
+            "unknown attention 'mma'; did you mean 'ma'? (known: none, temporal, channel, spatial, ct, ma)",
+        ),
+        (
+            "datasets",
+            "cifar",
+            "unknown data set 'cifar'; did you mean 'cifar10'? (known: digits, cifar10, cifar100, tiny_imagenet, "
+            "folder)",
+        ),
+        ("samplers", "", "unknown sampler '' (known: grid, random, tpe, nsga2)"),
         ("neurons", "a:b:c", "unknown neuron 'a:b:c' (known: lif)"),
         (
             "neurons",

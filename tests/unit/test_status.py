@@ -51,7 +51,15 @@ def run(tmp_path: Path) -> RunDir:
 
 
 def test_what_runs_is_told_from_what_was_interrupted(run: RunDir) -> None:
-    counts = {"finished": 2, "failed": 1, "early_stopped": 0, "running": 0, "interrupted": 1, "waiting": 2}
+    counts = {
+        "finished": 2,
+        "failed": 1,
+        "early_stopped": 0,
+        "infeasible": 0,
+        "running": 0,
+        "interrupted": 1,
+        "waiting": 2,
+    }
     progress = read_progress(run)
     assert progress.counts == counts
     assert (progress.driver, progress.is_complete) == (None, False)
@@ -107,6 +115,30 @@ def test_planned_trials(sweep: dict[str, Any], model: dict[str, Any], expected: 
     assert num_trials({"sweep": sweep, "model": model}) == expected
 
 
+def test_a_trial_over_a_limit_is_never_the_best(run: RunDir) -> None:
+    run.append(finished("p0002-s0", 0.9, spikes=5000.0))
+    assert read_progress(run).best == run.records()[-1]
+    run.write_config({**CONFIG, "sweep": {**CONFIG["sweep"], "max_spikes": 4999.5}})
+    best = read_progress(run).best
+    assert best is not None
+    assert best.uid == "p0000-s1"
+
+
+def test_every_way_to_end_is_counted_and_named(run: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
+    run.append(TrialRecord("p0002-s0", 2, 0, {}, "early_stopped", 3, 1.0, {"accuracy": 0.99}))
+    run.append(TrialRecord("p0002-s1", 2, 1, {}, "infeasible", 0, 1.0, {}, "params 12,345 > sweep.max_params 10,000"))
+    assert status.main([str(run.path)]) == EXIT_DONE
+    out = capsys.readouterr().out
+    assert "6 planned: 2 finished, 1 failed, 1 early-stopped, 1 infeasible, 1 interrupted" in out
+    assert "early-stopped  p0002-s0: after epoch 3" in out
+    assert "infeasible  p0002-s1: params 12,345 > sweep.max_params 10,000" in out
+    assert "best so far by accuracy: p0000-s1" in out
+    assert status.main([str(run.path), "--json"]) == EXIT_DONE
+    data = json.loads(capsys.readouterr().out)
+    assert data["early_stopped"] == {"p0002-s0": 3}
+    assert list(data["infeasible"]) == ["p0002-s1"]
+
+
 def test_status_for_people(run: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
     with run.lock():
         assert status.main([str(run.path)]) == EXIT_DONE
@@ -160,9 +192,39 @@ def test_report_for_people(run: RunDir, capsys: pytest.CaptureFixture[str]) -> N
     assert report.main([str(run.path)]) == EXIT_DONE
     out = capsys.readouterr().out
     assert "62.50 ± 158.83" in out
-    assert f"written: {run.ablation_csv}" in out
-    assert run.ablation_csv.exists()
-    assert run.ablation_markdown.exists()
+    for name in ("ablation.csv", "ablation.md", "ablation.tex", "networks.csv", "networks.md", "networks.tex"):
+        assert f"written: {run.report / name}" in out
+        assert (run.report / name).exists()
+    assert "DARTS" not in out, "one network is no list"
+    assert "pareto" not in out.lower()
+
+
+def test_report_of_several_networks_and_objectives(run: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
+    objectives = {"accuracy": "maximize", "spikes": "minimize"}
+    run.write_config({**CONFIG, "sweep": {**CONFIG["sweep"], "objectives": objectives}})
+    for proposal, (attention, accuracy, spikes) in enumerate([("ct", 0.8, 900.0), ("ma", 0.7, 2000.0)], start=1):
+        metrics = {"accuracy": accuracy, "spikes": spikes}
+        run.append(
+            TrialRecord(f"p{proposal}-s0", proposal, 0, {"model.attention": attention}, "finished", 5, 1.0, metrics)
+        )
+    run.trial("p1-s0").create().genotype.write_text("{}")
+    assert report.main([str(run.path)]) == EXIT_DONE
+    out = capsys.readouterr().out
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert "DARTS 62.50 ± 17.68 2 - 2 1.000 1.23k 0.5" in lines
+    assert "CT-DARTS 80.00 1 - 2 - 900 -" in lines
+    assert "1 1 80.00 900 ct trials/p1-s0/genotype.json" in lines
+    assert "warning: Differences of model.attention rest on few pairs of trials (" not in out
+
+    assert report.main([str(run.path), "--json"]) == EXIT_DONE
+    data = json.loads(capsys.readouterr().out)
+    assert [one["network"] for one in data["networks"]] == ["DARTS", "CT-DARTS", "MA-DARTS"]
+    assert [point["proposal"] for point in data["pareto"]] == [1]
+    assert set(data["files"]) == {
+        "csv", "markdown", "latex", "networks_csv", "networks_markdown", "networks_latex", "pareto_csv",
+        "pareto_markdown",
+    }  # fmt: skip
+    assert all(Path(path).is_file() for path in data["files"].values())
 
 
 def test_report_as_json(run: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
@@ -172,8 +234,9 @@ def test_report_as_json(run: RunDir, capsys: pytest.CaptureFixture[str]) -> None
     assert [row["level"] for row in data["rows"]] == ["none", "ct", "ma"]
     assert data["rows"][0]["accuracy_mean"] == 0.625
     assert data["rows"][2]["accuracy_mean"] is None
-    assert "'tpe' may choose proposals by earlier results" in data["warning"]
-    assert data["files"]["csv"] == str(run.ablation_csv)
+    assert "'tpe' may choose proposals by earlier results" in data["warnings"][0]
+    assert data["pareto"] is None
+    assert data["files"]["csv"] == str(run.report / "ablation.csv")
 
 
 @pytest.mark.parametrize("verb", [status, report])

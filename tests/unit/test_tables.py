@@ -11,10 +11,12 @@ from rich.console import Console
 
 from raynas_snn.errors import UserError
 from raynas_snn.results import screen
+from raynas_snn.results.ablation_table import to_csv, to_latex, to_markdown, to_terminal
 from raynas_snn.results.analysis import AblationRow
+from raynas_snn.results.caveats import adaptive_warning, caveats
 from raynas_snn.results.records import TrialRecord
 from raynas_snn.results.run_dir import RunDir
-from raynas_snn.results.tables import adaptive_warning, to_csv, to_markdown, to_terminal, write_report
+from raynas_snn.results.tables import write_report
 from raynas_snn.snn.energy import PICOJOULE_PER_MAC, PICOJOULE_PER_SOP
 
 CONFIG: dict[str, Any] = {
@@ -39,18 +41,20 @@ BASELINE = AblationRow(
     seconds=245.0,
     num_early_stopped=0,
     num_failed=1,
+    num_infeasible=4,
+    num_pairs=None,
 )
-EMPTY = AblationRow("model.attention", "a|b", 0, None, None, None, None, None, None, None, None, None, 2, 0)
+EMPTY = AblationRow("model.attention", "a|b", 0, None, None, None, None, None, None, None, None, None, 2, 0, 0, 0)
 
 
 def test_csv_has_the_agreed_columns_in_full_precision() -> None:
     header, first, second = csv.reader(io.StringIO(to_csv([BASELINE, EMPTY])))
     assert " ".join(header) == (
         "factor level n accuracy_mean accuracy_ci95 delta_vs_baseline params params_with_auxiliary spikes sops "
-        "energy_uj seconds num_early_stopped num_failed"
+        "energy_uj seconds num_early_stopped num_failed num_infeasible num_pairs"
     )
     assert float(first[3]) == BASELINE.accuracy_mean
-    assert second == ["model.attention", "a|b", "0", *[""] * 9, "2", "0"]
+    assert second == ["model.attention", "a|b", "0", *[""] * 9, "2", "0", "0", "0"]
 
 
 def test_csv_writes_truth_values_as_the_sweep_file_does() -> None:
@@ -60,8 +64,8 @@ def test_csv_writes_truth_values_as_the_sweep_file_does() -> None:
 def test_markdown_is_a_whole_table_in_percent() -> None:
     text = to_markdown([BASELINE, EMPTY], CONFIG)
     header, line, first, second = [row for row in text.splitlines() if row.startswith("|")]
-    assert "| 91.23 ± 1.23 | +0.00 | 1.23M | 2.35M | 45.7k | 98.7M | 12.3 | 4m 05s | 0 | 1 |" in first
-    assert second == "| attention | a\\|b | 0 | - | - | - | - | - | - | - | - | 2 | 0 |"
+    assert "| 91.23 ± 1.23 | +0.00 | - | 1.23M | 2.35M | 45.7k | 98.7M | 12.3 | 4m 05s | 0 | 1 | 4 |" in first
+    assert second == "| attention | a\\|b | 0 | - | - | 0 | - | - | - | - | - | - | 2 | 0 | 0 |"
     assert len({row.replace("\\|", "").count("|") for row in (header, line, first, second)}) == 1
     assert "# my\\|sweep: ablation" in text
 
@@ -71,7 +75,12 @@ def test_markdown_states_how_the_numbers_came_about() -> None:
     assert "95 % interval by Student's t" in text
     assert f"{PICOJOULE_PER_MAC} pJ per MAC" in text
     assert f"{PICOJOULE_PER_SOP} pJ per AC" in text
-    for words in ("45 nm", "memory traffic is not part of it", "per test image, summed over all time steps"):
+    for words in (
+        "45 nm",
+        "memory traffic is not part of it",
+        "per test image, summed over all time steps",
+        "Every trial counts as one observation",
+    ):
         assert words in text
 
 
@@ -79,12 +88,12 @@ def test_markdown_states_how_the_numbers_came_about() -> None:
 def test_an_adaptive_sampler_is_warned_of(sampler: str, warns: bool) -> None:
     config = CONFIG | {"sweep": {"sampler": sampler, "num_seeds": 1}}
     assert (adaptive_warning(config) is not None) == warns
-    assert ("**Warning.**" in to_markdown([BASELINE], config)) == warns
+    assert ("**Warning.**" in to_markdown([BASELINE], config, warnings=caveats(config, [], [BASELINE]))) == warns
 
 
 def test_markup_of_the_user_stays_text() -> None:
     row = replace(BASELINE, level="<b>[red]&\\|\nx")
-    assert "| &lt;b>[red]&amp;\\\\\\| x |" in to_markdown([row], CONFIG)
+    assert "| &lt;b>\\[red\\]&amp;\\\\\\| x |" in to_markdown([row], CONFIG)
     assert "[red]" in printed([row], width=200)
 
 
@@ -144,11 +153,14 @@ def test_a_report_is_written_from_the_files_of_the_run(tmp_path: Path) -> None:
     for seed, accuracy in enumerate((0.5, 0.7)):
         outer = {"model.attention": "none"}
         run.append(TrialRecord(f"p0000-s{seed}", 0, seed, outer, "finished", 1, 1.0, {"accuracy": accuracy}))
-    rows = write_report(run)
-    assert [(row.level, row.n) for row in rows] == [("none", 2), ("a|b", 0)]
-    assert run.ablation_csv.read_text() == to_csv(rows)
-    assert run.ablation_markdown.read_text() == to_markdown(rows, CONFIG)
-    assert write_report(run) == rows
+    report = write_report(run)
+    assert [(row.level, row.n) for row in report.rows] == [("none", 2), ("a|b", 0)]
+    assert report.files["csv"].read_text() == to_csv(report.rows)
+    assert report.files["markdown"].read_text() == to_markdown(report.rows, CONFIG)
+    assert report.files["latex"].read_text() == to_latex(report.rows, CONFIG)
+    assert sorted(report.files.values()) == sorted(run.report.iterdir())
+    assert report.pareto is None
+    assert write_report(run) == report
 
 
 def test_a_report_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:

@@ -13,6 +13,9 @@ import torch
 from raynas_snn.config import load_sweep
 from raynas_snn.config.schema import TrialConfig
 from raynas_snn.errors import UserError
+from raynas_snn.nas.collapse import skip_share
+from raynas_snn.nas.genotype import Genotype
+from raynas_snn.space import SearchSpace
 from raynas_snn.training.checkpoint import load_checkpoint, save_checkpoint
 from raynas_snn.training.phase import checkpoint_path
 from raynas_snn.trial import TrialContext, TrialFailure
@@ -47,6 +50,25 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+# All options of the differentiable search at once, on a smaller network.
+ALL_OPTIONS = (
+    "model.channels=2",
+    "model.layers=3",
+    "model.num_nodes=2",
+    "search.channels=2",
+    "search.epochs=3",
+    "search.alpha_lr=0.1",
+    "search.unrolled=true",
+    "search.drop_path=0.3",
+    "search.auxiliary=true",
+    "search.warmup_epochs=1",
+    "retrain.epochs=2",
+    "retrain.drop_path=0.3",
+    "data.num_train=48",
+    "data.num_test=32",
+)
+
+
 def run(folder: Path, config: TrialConfig, stop_after: int | None = None) -> tuple[dict, list[dict]]:
     folder.mkdir(exist_ok=True)
     rows: list[dict] = []
@@ -78,6 +100,10 @@ def test_a_trial_reports_each_epoch_and_returns_the_documented_numbers(uninterru
     assert metrics["search_accuracy"] == max(row["accuracy"] for row in rows[:2])
     assert {"params", "params_with_auxiliary", "spikes", "firing_rate", "sops", "macs", "energy_uj"} < set(metrics)
     assert metrics["spikes"] == rows[-1]["spikes"]
+    assert metrics["skip_share"] == skip_share(Genotype.from_json((folder / "genotype.json").read_text()).normal)
+    chosen = max(rows[:2], key=lambda row: row["accuracy"])
+    assert metrics["skip_share"] == chosen["skip_share_normal"]
+    assert all(bool(row["warning"]) == (row["skip_share_normal"] >= 0.5) for row in rows[:2])
     assert (folder / "genotype.json").is_file()
 
 
@@ -96,14 +122,108 @@ def test_a_trial_interrupted_after_any_epoch_ends_bit_identical(tmp_path, uninte
         assert torch.equal(ours["members"]["network"][name], tensor), name
 
 
+@pytest.fixture(scope="module")
+def with_all_options(tmp_path_factory) -> tuple[dict, list[dict]]:
+    torch.set_num_threads(1)
+    return run(tmp_path_factory.mktemp("trial"), trial(*ALL_OPTIONS))
+
+
+@pytest.mark.parametrize("stop_after", [1, 2, 4])
+def test_every_option_survives_an_interruption(tmp_path, with_all_options, stop_after):
+    metrics, rows = with_all_options
+    with pytest.raises(InterruptedTrialError):
+        run(tmp_path / "trial", trial(*ALL_OPTIONS), stop_after)
+    torch.manual_seed(99)
+    continued, more_rows = run(tmp_path / "trial", trial(*ALL_OPTIONS))
+    assert without_time(continued) == without_time(metrics)
+    assert [without_time(row) for row in more_rows] == [without_time(row) for row in rows[stop_after - 1 :]]
+
+
+@pytest.mark.parametrize(
+    ("without", "phase"),
+    [
+        ("search.unrolled=false", "search"),
+        ("search.drop_path=0.0", "search"),
+        ("search.auxiliary_weight=0.0", "search"),
+        ("retrain.drop_path=0.0", "retrain"),
+    ],
+)
+def test_every_option_reaches_its_phase(tmp_path, with_all_options, without, phase):
+    losses, others = (
+        [row["train_loss"] for row in rows if row["phase"] == phase]
+        for rows in (with_all_options[1], run(tmp_path / "trial", trial(*ALL_OPTIONS, without))[1])
+    )
+    assert losses != others
+
+
+def test_alphas_rest_while_the_search_warms_up(with_all_options):
+    metrics, rows = with_all_options
+    undecided, *others = [row["alpha_entropy_normal"] for row in rows[:3]]
+    assert undecided == pytest.approx(1.0, abs=1e-4)
+    assert all(entropy < 0.9999 for entropy in others)
+    assert [row["alpha_loss"] == "" for row in rows[:3]] == [True, False, False]
+    assert metrics["search_accuracy"] == max(row["accuracy"] for row in rows[1:3])
+
+
+def test_a_warm_up_without_an_end_is_refused(tmp_path):
+    config = trial(*ALL_OPTIONS)  # as a program may make it; the loader refuses such a sweep file
+    endless = config.model_copy(update={"search": config.search.model_copy(update={"warmup_epochs": 3})})
+    with pytest.raises(UserError, match=r"search.warmup_epochs: 3 leaves none of the 3 search.epochs.*at most 2"):
+        run(tmp_path / "trial", endless)
+
+
+def skips_and_pools() -> SearchSpace:
+    """A search space in which cells waver between skips and pools; named by its import path below."""
+    return SearchSpace("skips_and_pools", "skips and pools", ("skip_connect", "avg_pool_3x3"), num_nodes=2)
+
+
+def test_a_search_that_collapses_ends_early_with_cells_from_before(tmp_path):
+    wavering = (*ALL_OPTIONS, f"space={__name__}:skips_and_pools", "search.warmup_epochs=0", "search.epochs=4")
+    wavering += ("search.unrolled=false", "search.batch_size=8", "search.alpha_lr=0.02", "retrain.epochs=1")
+    for seed in range(1, 10):  # until one has most skips neither at the start nor at the end
+        config = (*wavering, f"sweep.seed={seed}")
+        rows = run(tmp_path / f"whole-{seed}", trial(*config))[1]
+        shares = [row["skip_share_normal"] for row in rows[:4]]
+        collapse = shares.index(max(shares))
+        if 0 < collapse < 3:
+            break
+    stopping = trial(*config, f"search.stop_skip_share={shares[collapse]}")
+    stopped, fewer_rows = run(tmp_path / "stopped", stopping)
+    assert [row["epoch"] for row in fewer_rows] == [*range(1, collapse + 2), 5]
+    assert [without_time(row) for row in fewer_rows[:-1]] == [without_time(row) for row in rows[: collapse + 1]]
+    best = max(rows[:collapse], key=lambda row: row["accuracy"])
+    assert stopped["search_accuracy"] == best["accuracy"]
+    assert stopped["skip_share"] == best["skip_share_normal"]
+    with pytest.raises(InterruptedTrialError):  # in the very epoch that ends the search
+        run(tmp_path / "interrupted", stopping, collapse + 1)
+    continued, rest = run(tmp_path / "interrupted", stopping)
+    assert [row["epoch"] for row in rest] == [collapse + 1, 5]
+    assert without_time(continued) == without_time(stopped)
+
+
+def test_a_search_that_collapses_at_once_keeps_what_it_has(tmp_path):
+    at_once = ("search.warmup_epochs=1", "search.stop_skip_share=0.01")
+    space = f"space={__name__}:skips_only"
+    metrics, rows = run(tmp_path / "trial", trial(*ALL_OPTIONS, space, *at_once))
+    assert [row["epoch"] for row in rows] == [1, 2, 4, 5]  # the first epoch warmed up, the second collapsed
+    assert metrics["skip_share"] == 1.0
+    assert rows[1]["warning"] == "100% of the normal cell's edges are skips"
+
+
+def skips_only() -> SearchSpace:
+    """A search space that has collapsed before it starts."""
+    return SearchSpace("skips_only", "nothing but skips", ("none", "skip_connect"), num_nodes=2)
+
+
 def test_other_seeds_are_other_trials(tmp_path, uninterrupted):
     other = load_sweep(None, TINY).trial_config(0, 1, {})
     assert without_time(run(tmp_path / "trial", other)[0]) != without_time(uninterrupted[0])
 
 
-def test_two_gloo_workers_are_identical_after_every_epoch(tmp_path):
+@pytest.mark.parametrize(("options", "search_epochs"), [((), 2), ((*ALL_OPTIONS, "search.epochs=2"), 2)])
+def test_two_gloo_workers_are_identical_after_every_epoch(tmp_path, options, search_epochs):
     script = Path(__file__).with_name("gloo_worker.py")
-    arguments = ["2", str(tmp_path / "rendezvous"), trial().model_dump_json(), str(tmp_path)]
+    arguments = ["2", str(tmp_path / "rendezvous"), trial(*options).model_dump_json(), str(tmp_path)]
     workers = [
         subprocess.Popen([sys.executable, str(script), str(rank), *arguments], stderr=subprocess.PIPE, text=True)
         for rank in range(2)
@@ -111,29 +231,14 @@ def test_two_gloo_workers_are_identical_after_every_epoch(tmp_path):
     for worker in workers:
         _, err = worker.communicate(timeout=240)
         assert worker.returncode == 0, err
-    for epoch in range(1, EPOCHS + 1):
+    for epoch in range(1, search_epochs + trial(*options).retrain.epochs + 1):
         first, second = (torch.load(tmp_path / f"rank{rank}-epoch{epoch}.pt", weights_only=True) for rank in range(2))
-        assert ({"Supernet", "Alphas"} if epoch <= 2 else {"DerivedNetwork"}) <= set(first)
+        assert ({"Supernet", "Alphas"} if epoch <= search_epochs else {"DerivedNetwork"}) <= set(first)
         for kind, state in first.items():  # weights, alphas and running statistics
             for name, tensor in state.items():
                 assert torch.equal(tensor, second[kind][name]), (epoch, kind, name)
     metrics = [torch.load(tmp_path / f"rank{rank}-metrics.pt", weights_only=True) for rank in range(2)]
     assert without_time(metrics[0]) == without_time(metrics[1])
-
-
-def test_ray_is_not_needed(tmp_path):
-    code = f"""
-import sys
-sys.modules["ray"] = None
-from pathlib import Path
-from raynas_snn import TrialContext, load_sweep
-from trials.search_then_retrain import search_then_retrain
-trial = load_sweep(None, {(*TINY, "search.epochs=1", "retrain.epochs=1")!r}).trial_config(0, 0, {{}})
-print(search_then_retrain(trial, TrialContext(Path({str(tmp_path)!r}), lambda row: None))["accuracy"])
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert 0 <= float(done.stdout) <= 1
 
 
 def test_a_loss_that_is_not_finite_ends_the_trial_with_advice(tmp_path):

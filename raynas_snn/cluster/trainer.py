@@ -1,0 +1,87 @@
+"""Ray Train for one trial, without the processes that a trial inside Tune has no use for.
+
+Train runs its controller in an actor of its own, which tells Tune about each epoch through a queue actor. Inside a
+trial's process there is a thread that only waits for them, so the controller runs there: two processes less, each
+of which imports Ray Train and torch for seconds. What guards the workers' resources against the sudden end of this
+process serves all trials that run in it, one after the other.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from ray import tune
+from ray.train import UserCallback
+from ray.train.v2._internal.callbacks import DatasetsCallback
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2._internal.execution.controller import TrainController
+from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
+from ray.train.v2.torch.torch_trainer import TorchTrainer
+
+from raynas_snn.config.schema import TrialConfig
+
+
+def run_on_workers(worker: Callable[[dict[str, Any]], None], config: dict[str, Any], trial: TrialConfig) -> None:
+    """Runs one trial on its workers to the end.
+
+    Args:
+        worker: What each of them runs.
+        config: What it is given.
+        trial: Names the run and says what a worker takes.
+    """
+    resources = trial.resources
+    bundle = {"CPU": float(resources.cpus_per_worker)}
+    if resources.gpus_per_worker > 0:
+        bundle["GPU"] = float(resources.gpus_per_worker)
+    TrialTrainer(
+        worker,
+        train_loop_config=config,
+        scaling_config=ScalingConfig(
+            num_workers=resources.num_workers,
+            use_gpu=resources.gpus_per_worker > 0,
+            resources_per_worker=bundle,
+        ),
+        run_config=RunConfig(
+            name=trial.uid,
+            storage_path=config["scratch"],
+            callbacks=[ReportToTune()],
+            failure_config=FailureConfig(max_failures=config["max_failures"]),
+        ),
+    ).fit()
+
+
+class TrialTrainer(TorchTrainer):
+    """A `TorchTrainer` that is controlled from the process that calls ``fit``, an actor of Tune's."""
+
+    def _initialize_and_run_controller(self, **arguments: Any) -> Any:
+        controller = TrainController(**arguments)
+        asyncio.run(controller.run())
+        return controller.get_result()
+
+    def _create_default_callbacks(self) -> list[Any]:
+        # Images lie on the devices already: without Ray Data nobody needs the actor that hands out its shards.
+        replaced = (DatasetsCallback, PlacementGroupCleanerCallback)
+        others = [callback for callback in super()._create_default_callbacks() if not isinstance(callback, replaced)]
+        return [*others, _GUARD]
+
+
+class _LastingGuard(PlacementGroupCleanerCallback):
+    """Frees the workers' resources if this process dies; the actor that does it lives as long as the process."""
+
+    def after_controller_start(self, train_run_context: Any) -> None:
+        if self._cleaner is None:
+            super().after_controller_start(train_run_context)
+
+    async def before_controller_shutdown(self) -> None:
+        """Nothing: a placement group that was removed in the normal way is not missed."""
+
+
+_GUARD = _LastingGuard()
+
+
+class ReportToTune(UserCallback):
+    """Hands the first worker's reports, which are the same on all workers, to Tune."""
+
+    def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
+        """Passes an epoch on; returns when Tune has seen it."""
+        tune.report(metrics[0])

@@ -1,0 +1,122 @@
+"""Conditions: outer parameters that take part in a proposal only where other choices have certain levels.
+
+A parameter whose condition does not hold is absent from the proposal, and its field keeps the value that it would
+have if the sweep file did not mention it. So a proposal is made parents first, and no two differ in nothing but
+what has no effect.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from raynas_snn.config.outer import OuterParameter
+from raynas_snn.config.schema import Scalar
+from raynas_snn.config.yaml_text import show
+from raynas_snn.suggest import did_you_mean
+
+
+def in_order(parameters: Sequence[OuterParameter]) -> list[OuterParameter]:
+    """Returns the parameters with parents before children, else as they are; those on a circle are left out."""
+    ordered: list[OuterParameter] = []
+    waiting = list(parameters)
+    placed: set[str] = set()
+    while ready := [one for one in waiting if all(path in placed for path, _ in one.when)]:
+        ordered.append(ready[0])
+        placed.add(ready[0].path)
+        waiting.remove(ready[0])
+    return ordered
+
+
+def is_active(parameter: OuterParameter, values: Mapping[str, Scalar]) -> bool:
+    """Whether a parameter takes part in a proposal.
+
+    Args:
+        parameter: The parameter.
+        values: The proposal, as far as its parents are concerned; inactive parents are absent.
+    """
+    return all(path in values and values[path] in levels for path, levels in parameter.when)
+
+
+def active_parameters(parameters: Sequence[OuterParameter], values: Mapping[str, Scalar]) -> list[OuterParameter]:
+    """Returns the parameters that take part in a proposal with these values, parents first."""
+    active: list[OuterParameter] = []
+    taken: dict[str, Scalar] = {}
+    for parameter in in_order(parameters):
+        if is_active(parameter, taken):
+            active.append(parameter)
+            if parameter.path in values:
+                taken[parameter.path] = values[parameter.path]
+    return active
+
+
+def combinations(parameters: Sequence[OuterParameter]) -> Iterator[dict[str, Scalar]]:
+    """Yields every proposal that choices can make, each once, the last parameter changing fastest."""
+    yield from _extend(in_order(parameters), {})
+
+
+def _extend(parameters: Sequence[OuterParameter], values: dict[str, Scalar]) -> Iterator[dict[str, Scalar]]:
+    if not parameters:
+        yield values
+    elif is_active(parameters[0], values):
+        for level in parameters[0].levels:
+            yield from _extend(parameters[1:], {**values, parameters[0].path: level})
+    else:
+        yield from _extend(parameters[1:], values)
+
+
+def count_combinations(parameters: Sequence[OuterParameter]) -> int:
+    """Counts what `combinations` yields; only choices that others depend on are gone through."""
+    return _count(in_order(parameters), {path for parameter in parameters for path, _ in parameter.when}, {})
+
+
+def _count(parameters: Sequence[OuterParameter], parents: set[str], values: dict[str, Scalar]) -> int:
+    if not parameters:
+        return 1
+    first, rest = parameters[0], parameters[1:]
+    if not is_active(first, values):
+        return _count(rest, parents, values)
+    if first.path in parents:
+        return sum(_count(rest, parents, {**values, first.path: level}) for level in first.levels)
+    return len(first.levels) * _count(rest, parents, values)
+
+
+def find_mistakes(parameters: Sequence[OuterParameter]) -> list[tuple[OuterParameter, str]]:
+    """Returns what is wrong with the conditions, each with the parameter that has it."""
+    known = {parameter.path: parameter for parameter in parameters}
+    mistakes = [
+        (one, text) for one in parameters for path, levels in one.when if (text := _wrong(one, path, levels, known))
+    ]
+    if mistakes:
+        return mistakes
+    placed = {parameter.path for parameter in in_order(parameters)}
+    circle = [parameter for parameter in parameters if parameter.path not in placed]
+    paths = ", ".join(parameter.path for parameter in circle)
+    return [(parameter, f"when goes round in a circle: {paths}") for parameter in circle[:1]]
+
+
+def _wrong(parameter: OuterParameter, path: str, levels: Sequence[Scalar], known: Mapping[str, OuterParameter]) -> str:
+    choices = [other.path for other in known.values() if other.kind == "choice" and other is not parameter]
+    if path == parameter.path:
+        return "when: a parameter cannot depend on itself"
+    if path not in choices:
+        what = "varied, but not by a choice" if path in known else "not varied by this sweep"
+        return f"when: {show(path)} is {what}{did_you_mean(path, choices)}"
+    for level in levels:
+        if level not in known[path].levels:
+            texts = [text for text in known[path].levels if isinstance(text, str)]
+            hint = did_you_mean(level, texts) if isinstance(level, str) else ""
+            return f"when: {show(level)} is not a level of {path}{hint or f' (levels: {show(known[path].levels)})'}"
+    return ""
+
+
+def with_levels_of_parents(parameters: Sequence[OuterParameter]) -> tuple[OuterParameter, ...]:
+    """Writes conditions in the levels of the parents: 1 and 1.0 are the same level of a fraction."""
+    known = {parameter.path: parameter for parameter in parameters}
+    return tuple(
+        replace(
+            parameter,
+            when=tuple(
+                (path, tuple(own for own in known[path].levels if own in levels)) for path, levels in parameter.when
+            ),
+        )
+        for parameter in parameters
+    )

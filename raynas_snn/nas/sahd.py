@@ -1,0 +1,106 @@
+"""Sparsity-aware Hamming distance (SAHD): scores a network that was never trained (SNASNet, ECCV 2022).
+
+A network that tells images apart before it has learned anything will learn more easily. The binary codes are the
+spikes of one population of neurons at one time step: N_A bits per image. Random codes of sparse populations lie closer
+together than those of populations that fire half of the time, so distances are told by what is expected of codes that
+fire as often: with firing rates r_i of image i and d_ij the Hamming distance of two codes,
+
+    E_ij = N_A * (r_i * (1 - r_j) + (1 - r_i) * r_j),    K_ij = N_A - alpha_ij * d_ij.
+
+K is averaged over all populations and time steps; the score is ``log |det K|``.
+
+The released code has ``alpha_ij = 0.5 / (E_ij + 1e-3)``. There, what is subtracted stays near 0.5 however large N_A
+is, so K is almost constant. We read the intention as ``alpha_ij = 0.5 * N_A / E_ij`` (our choice): random codes then
+have ``K_ij = N_A / 2`` whatever their sparsity, which is what half-active random codes have without any correction.
+"""
+
+import math
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from raynas_snn.snn.neuron import Neuron
+
+Formula = Literal["corrected", "released"]
+
+
+def sahd_score(network: nn.Module, batches: Iterable[Tensor], formula: Formula) -> float:
+    """The score of an untrained network, the mean over batches; more is better.
+
+    BatchNorm works on the batch itself: a network that saw no images has no running statistics to go by. Nothing
+    but those statistics changes in the network.
+
+    Args:
+        network: Takes images ``[N, C, H, W]`` and holds neurons.
+        batches: Images, at least one batch.
+        formula: Which alpha.
+
+    Returns:
+        A finite number, or -inf if two images look the same to all neurons.
+    """
+    network.train()
+    scores: list[float] = []
+    for images in batches:
+        with torch.no_grad(), KernelMeter(network, formula) as meter:
+            network(images)
+        scores.append(meter.score())
+    return sum(scores) / len(scores)
+
+
+class KernelMeter:
+    """Adds up the kernels of all neurons while a network runs inside ``with KernelMeter(network, formula)``."""
+
+    def __init__(self, network: nn.Module, formula: Formula) -> None:
+        self._network = network
+        self._formula = formula
+        self._sum: Tensor | None = None
+        self._calls = 0
+        self._handles: list[RemovableHandle] = []
+
+    def __enter__(self) -> "KernelMeter":
+        self._handles = [
+            module.register_forward_hook(self._add) for module in self._network.modules() if isinstance(module, Neuron)
+        ]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def score(self) -> float:
+        """``log |det K|`` of the mean kernel of all populations and time steps."""
+        if self._sum is None:
+            raise ValueError("no neuron has fired or could have: the network has not run")
+        score = float(torch.linalg.slogdet(self._sum / self._calls).logabsdet)
+        return -math.inf if math.isnan(score) else score
+
+    def _add(self, neuron: nn.Module, inputs: object, spikes: Tensor) -> None:
+        assert isinstance(neuron, Neuron)
+        codes_TNA = spikes.unflatten(0, (neuron.num_steps, -1)).flatten(2)
+        total = kernels(codes_TNA, self._formula).sum(dim=0)
+        self._sum = total if self._sum is None else self._sum + total
+        self._calls += neuron.num_steps
+
+
+def kernels(codes_TNA: Tensor, formula: Formula) -> Tensor:
+    """K of every time step, ``[T, N, N]`` in float64, from binary codes ``[T, N, N_A]``.
+
+    Where no distance is expected, because both images leave all neurons silent or none, there is none, and
+    ``K_ij = N_A``.
+    """
+    size = codes_TNA.shape[2]
+    counts = codes_TNA.sum(dim=2, dtype=torch.float64)
+    both = (codes_TNA @ codes_TNA.transpose(1, 2)).double()  # of 0 and 1: exact below 2**24 neurons
+    row, column = counts.unsqueeze(2), counts.unsqueeze(1)
+    distance = row + column - 2 * both
+    expected = row + column - 2 * row * column / size
+    if formula == "released":
+        return size - 0.5 / (expected + 1e-3) * distance
+    share = torch.where(expected > 0, distance / expected.clamp_min(torch.finfo(torch.float64).tiny), 0.0)
+    return size - 0.5 * size * share

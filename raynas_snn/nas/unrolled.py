@@ -1,0 +1,128 @@
+"""Second-order steps of the alphas: look one step of the weights ahead (DARTS section 2.3, eq. 7-8).
+
+The alphas descend on ``L_val(w', alpha)`` with ``w' = w - xi * (momentum + grad_w L_train(w, alpha) + decay * w)``,
+the step that SGD would take. By the chain rule the gradient is
+
+    grad_alpha L_val(w', alpha)  -  xi * d2 L_train(w, alpha) / (d alpha d w) * grad_w' L_val(w', alpha)
+
+and the product with the mixed second derivative is a central difference of first ones (eq. 8):
+``(grad_alpha L_train(w + eps v, alpha) - grad_alpha L_train(w - eps v, alpha)) / (2 eps)``, ``v = grad_w' L_val``,
+``eps = 0.01 / |v|``. MA-DARTS does not say whether it is first or second order.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from raynas_snn.nas.bilevel import Alphas, StepResult, follow, with_auxiliary
+from raynas_snn.nas.network import Supernet
+
+Batch = tuple[Tensor, Tensor]  # images [N, C, H, W], labels [N]
+Average = Callable[[Sequence[Tensor]], None]
+
+RADIUS = 0.01  # DARTS
+
+
+def unrolled_alpha_step(
+    supernet: Supernet,
+    alphas: Alphas,
+    optimizer: torch.optim.Optimizer,
+    weight_optimizer: torch.optim.SGD,
+    train: Batch,
+    validation: Batch,
+    average: Average,
+    auxiliary_weight: float = 0.0,
+) -> StepResult:
+    """One second-order step of the alphas; weights, running statistics and the weights' optimiser stay as they are.
+
+    Four passes forward and back, where a first-order step has one.
+
+    Args:
+        supernet: The network itself, not its DDP wrapper.
+        alphas: Architecture parameters.
+        optimizer: Of the alphas.
+        weight_optimizer: Of the weights, whose next step is looked ahead to.
+        train: Batch of the training half that this step will take.
+        validation: Batch of the validation half.
+        average: Averages gradients over the workers in place.
+        auxiliary_weight: Weight of the auxiliary classifier's loss, if the supernet has one.
+
+    Returns:
+        What the network one step ahead made of the validation batch.
+    """
+    lookahead = Lookahead(supernet, alphas, weight_optimizer, average, auxiliary_weight)
+    gradients, result = lookahead.gradients(train, validation)
+    follow(gradients, alphas.parameters(), optimizer)
+    return result
+
+
+class Lookahead:
+    """The gradient of the validation loss one step ahead with respect to the alphas.
+
+    Attributes:
+        radius: How far the weights are moved for the central difference, as a norm.
+    """
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        alphas: Alphas,
+        weight_optimizer: torch.optim.SGD,
+        average: Average,
+        auxiliary_weight: float = 0.0,
+        radius: float = RADIUS,
+    ) -> None:
+        self._supernet, self._alphas, self._optimizer = supernet, alphas, weight_optimizer
+        self._average, self._auxiliary_weight = average, auxiliary_weight
+        self._names, self._weights = zip(*supernet.named_parameters(), strict=True)
+        self._buffers = {name: buffer.clone() for name, buffer in supernet.named_buffers()}  # written to, then lost
+        self.radius = radius
+
+    def gradients(self, train: Batch, validation: Batch) -> tuple[list[Tensor], StepResult]:
+        """Returns one gradient for each table of alphas, averaged over the workers."""
+        tables = list(self._alphas.parameters())
+        ahead = [weight.requires_grad_() for weight in self._one_step_ahead(train)]
+        loss, result = self._loss(ahead, validation)
+        gradients = self._grad(loss, [*tables, *ahead])
+        direct, v = gradients[: len(tables)], gradients[len(tables) :]
+        eps = self.radius / torch.linalg.vector_norm(torch.cat([one.flatten() for one in v])).clamp_min(1e-12)
+        sides = []
+        for sign in (1, -1):
+            moved = [w.detach() + sign * eps * one for w, one in zip(self._weights, v, strict=True)]
+            sides.append(torch.autograd.grad(self._loss(moved, train)[0], tables, materialize_grads=True))
+        implicit = [(plus - minus) / (2 * eps) for plus, minus in zip(*sides, strict=True)]
+        self._average(implicit)
+        xi = self._optimizer.param_groups[0]["lr"]
+        return [first - xi * second for first, second in zip(direct, implicit, strict=True)], result
+
+    def _one_step_ahead(self, train: Batch) -> list[Tensor]:
+        """The weights that SGD would step to, without a bound on the gradient (as in DARTS)."""
+        settings = self._optimizer.param_groups[0]
+        weights = list(self._weights)
+        loss, _ = self._loss(weights, train, alphas_move=False)
+        ahead = []
+        for weight, gradient in zip(weights, self._grad(loss, weights), strict=True):
+            step = gradient + settings["weight_decay"] * weight.detach()
+            buffer = self._optimizer.state[weight].get("momentum_buffer") if weight in self._optimizer.state else None
+            if buffer is not None:
+                step = step + settings["momentum"] * buffer
+            ahead.append(weight.detach() - settings["lr"] * step)
+        return ahead
+
+    def _loss(self, weights: Sequence[Tensor], batch: Batch, alphas_move: bool = True) -> tuple[Tensor, StepResult]:
+        """The loss, auxiliary classifier included, as a function of weights that are not the supernet's own."""
+        images, labels = batch
+        with torch.set_grad_enabled(alphas_move):
+            mixture = self._alphas()
+        state = {**self._buffers, **dict(zip(self._names, weights, strict=True))}
+        logits, auxiliary_logits = torch.func.functional_call(self._supernet, state, (images, *mixture))
+        loss = F.cross_entropy(logits, labels)
+        result = StepResult.of(loss, logits, labels)
+        return with_auxiliary(loss, auxiliary_logits, labels, self._auxiliary_weight), result
+
+    def _grad(self, loss: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
+        gradients = list(torch.autograd.grad(loss, inputs, materialize_grads=True))
+        self._average(gradients)
+        return gradients

@@ -1,0 +1,93 @@
+"""What a reader has to know before believing the tables: one line for each reason to doubt."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from raynas_snn.results.analysis import AblationRow
+from raynas_snn.results.planned import setting
+from raynas_snn.results.records import TrialRecord
+from raynas_snn.results.screen import scalar
+
+_INDEPENDENT_SAMPLERS = ("grid", "random")
+_SKIP_COLLAPSE = 0.5
+_MAX_NAMED = 10
+
+
+def caveats(config: Mapping[str, Any], records: Sequence[TrialRecord], rows: Sequence[AblationRow]) -> list[str]:
+    """Returns the warnings of a report, in the order in which they weigh.
+
+    Args:
+        config: The resolved sweep file.
+        records: Ended trials, each once.
+        rows: The ablation table made from them.
+    """
+    return [*_sampling(config), *_survivors(config, records), *_pairs(config, rows), *_skip_collapse(records)]
+
+
+def network_caveats(config: Mapping[str, Any], records: Sequence[TrialRecord]) -> list[str]:
+    """Returns those of the warnings that concern each network by itself."""
+    return [*_survivors(config, records), *_skip_collapse(records)]
+
+
+def adaptive_warning(config: Mapping[str, Any]) -> str | None:
+    """Returns why an ablation of this sweep is to be read with care, or None."""
+    sampler = setting(config, "sweep.sampler")
+    if sampler in _INDEPENDENT_SAMPLERS:
+        return None
+    return (
+        f"The sampler '{sampler}' may choose proposals by earlier results: it tries good regions more often, which "
+        "biases means over levels. Use grid or random for an ablation."
+    )
+
+
+def _sampling(config: Mapping[str, Any]) -> Iterator[str]:
+    if warning := adaptive_warning(config):
+        yield warning
+    if source := setting(config, "sweep.warm_start"):
+        yield f"The sweep started from the results of {source}: its proposals were chosen by what did well there."
+
+
+def _survivors(config: Mapping[str, Any], records: Sequence[TrialRecord]) -> Iterator[str]:
+    stopped = sum(record.end_reason == "early_stopped" for record in records)
+    infeasible = sum(record.end_reason == "infeasible" for record in records)
+    if stopped:
+        yield (
+            f"{stopped} of {len(records)} trials were stopped early by {setting(config, 'sweep.scheduler')}: means are "
+            "over survivors, which biases them upwards."
+        )
+    if infeasible:
+        yield (
+            f"{infeasible} of {len(records)} trials were infeasible: means are over networks within the limits of "
+            "the sweep only."
+        )
+
+
+def _pairs(config: Mapping[str, Any], rows: Sequence[AblationRow]) -> Iterator[str]:
+    """One line per factor that has a level of which some finished trials have no partner."""
+    if setting(config, "sweep.sampler") == "grid":
+        reason = "their partners have not finished"
+    else:
+        reason = "random proposals rarely agree in everything else"
+    for factor in dict.fromkeys(row.factor for row in rows):
+        short = [
+            f"{scalar(row.level)}: {row.num_pairs or 'none'} of {row.n}"
+            for row in rows
+            if row.factor == factor and row.num_pairs is not None and row.num_pairs < row.n
+        ]
+        if short:
+            yield (
+                f"Differences of {factor} rest on few pairs of trials ({'; '.join(short)}): {reason}; compare means "
+                "with their intervals."
+            )
+
+
+def _skip_collapse(records: Sequence[TrialRecord]) -> Iterator[str]:
+    finished = [record for record in records if record.end_reason == "finished"]
+    collapsed = [record.uid for record in finished if (record.metric("skip_share") or 0.0) >= _SKIP_COLLAPSE]
+    if collapsed:
+        names = ", ".join(collapsed[:_MAX_NAMED])
+        more = f" and {len(collapsed) - _MAX_NAMED} more" if len(collapsed) > _MAX_NAMED else ""
+        yield (
+            f"{len(collapsed)} of {len(finished)} networks have normal cells made of skip connections by half or more: "
+            f"{names}{more}."
+        )

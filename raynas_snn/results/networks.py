@@ -1,0 +1,159 @@
+"""The networks of a sweep, one per proposal, as the MA-DARTS paper lists them (arXiv 2411.00902, Table 3)."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from raynas_snn.config.outer import OuterParameter
+from raynas_snn.results.means import standard_deviation
+from raynas_snn.results.planned import outer_parameters, setting
+from raynas_snn.results.proposals import Proposal, finished_proposals, keeps_limits, limits_of
+from raynas_snn.results.records import Scalar, TrialRecord
+from raynas_snn.results.screen import short_names, short_scalar
+
+# In columns of their own, or part of the name.
+_STRATEGY, _ATTENTION, _CHANNELS, _STEPS = (
+    "search.strategy",
+    "model.attention",
+    "model.channels",
+    "model.num_steps",
+)
+_NAMED = (_STRATEGY, _ATTENTION, _CHANNELS, _STEPS)
+
+_ATTENTIONS = {"none": "", "ct": "CT-", "ma": "MA-", "temporal": "T-", "channel": "C-", "spatial": "S-"}
+STRATEGIES = {
+    "darts": "DARTS",
+    "random": "Random",
+    "sahd": "SNASNet-SAHD",
+    "evolution": "AutoSNN-Evolution",
+    "fixed": "Fixed",
+}
+
+
+@dataclass(frozen=True)
+class Network:
+    """A proposal with at least one finished trial; numbers are means over these. None: cannot be told.
+
+    Attributes:
+        network: Name after the paper, with what the sweep varies beyond the other columns, ``MA-DARTS (decay 0.5)``.
+        accuracy_mean: Mean test accuracy, a fraction.
+        accuracy_std: Sample standard deviation of it, from two seeds on.
+        num_seeds: Finished trials.
+        channels: C, width of the derived network.
+        num_steps: T.
+        params: Parameters without the auxiliary classifier.
+        params_with_auxiliary: Parameters with it, as the paper counts.
+        spikes: Spikes per image, summed over the time steps.
+        energy_uj: Energy per image in microjoule.
+        dataset: Data set.
+        proposal: Number of the proposal.
+        within_limits: Whether it keeps the limits of the sweep.
+        is_best: Whether it has the best accuracy of its group, see `networks`.
+        outer: Its values of the outer parameters by path.
+    """
+
+    network: str
+    accuracy_mean: float | None
+    accuracy_std: float | None
+    num_seeds: int
+    channels: Scalar | None
+    num_steps: Scalar | None
+    params: float | None
+    params_with_auxiliary: float | None
+    spikes: float | None
+    energy_uj: float | None
+    dataset: str
+    proposal: int
+    within_limits: bool
+    is_best: bool
+    outer: Mapping[str, Scalar]
+
+
+def networks(records: Sequence[TrialRecord], config: Mapping[str, Any]) -> list[Network]:
+    """Returns the networks by strategy, attention, width, steps and the rest, in the order of the sweep file.
+
+    Best is told among networks of the same strategy, attention and width; where these leave nothing to compare,
+    among those of the same width, or all. Networks over a limit of the sweep do not take part.
+
+    Args:
+        records: Ended trials, each once.
+        config: The resolved sweep file.
+    """
+    parameters = outer_parameters(config)
+    order = {path: index for index, path in enumerate(_NAMED)}
+    ranked = sorted(parameters, key=lambda parameter: order.get(parameter.path, len(order)))
+    proposals = sorted(
+        finished_proposals(records), key=lambda one: [_rank(one.outer, parameter) for parameter in ranked]
+    )
+    return _mark_best([_network(proposal, config, parameters) for proposal in proposals])
+
+
+def _rank(outer: Mapping[str, Scalar], parameter: OuterParameter) -> float:
+    """Place of a proposal in the order of one parameter; first where it plays no part."""
+    value = outer.get(parameter.path)
+    if value in parameter.levels:
+        return parameter.levels.index(value)
+    return float(value) if isinstance(value, int | float) else -1.0
+
+
+def _network(proposal: Proposal, config: Mapping[str, Any], parameters: Sequence[OuterParameter]) -> Network:
+    values = {path: proposal.outer.get(path, _fixed(path, config, parameters)) for path in _NAMED}
+    names = short_names([parameter.path for parameter in parameters])
+    rest = [
+        f"{names[parameter.path]} {short_scalar(proposal.outer[parameter.path])}"
+        for parameter in parameters
+        if parameter.path not in _NAMED and parameter.path in proposal.outer
+    ]
+    return Network(
+        network=_name(values) + (f" ({', '.join(rest)})" if rest else ""),
+        accuracy_mean=proposal.mean("accuracy"),
+        accuracy_std=standard_deviation([record.metric("accuracy") for record in proposal.trials]),
+        num_seeds=len(proposal.trials),
+        channels=values[_CHANNELS],
+        num_steps=values[_STEPS],
+        params=proposal.mean("params"),
+        params_with_auxiliary=proposal.mean("params_with_auxiliary"),
+        spikes=proposal.mean("spikes"),
+        energy_uj=proposal.mean("energy_uj"),
+        dataset=str(setting(config, "data.name")),
+        proposal=proposal.number,
+        within_limits=keeps_limits(proposal.mean, limits_of(config)),
+        is_best=False,
+        outer=dict(proposal.outer),
+    )
+
+
+def _fixed(path: str, config: Mapping[str, Any], parameters: Sequence[OuterParameter]) -> Scalar | None:
+    """The value of a field that a proposal does not set; a parameter without a part in it stands at its first."""
+    for parameter in parameters:
+        if parameter.path == path:
+            return parameter.bounds[0]
+    value: Scalar | None = setting(config, path)
+    return value
+
+
+def _name(values: Mapping[str, Scalar | None]) -> str:
+    strategy, attention = str(values[_STRATEGY] or "darts"), str(values[_ATTENTION] or "none")
+    return _ATTENTIONS.get(attention, f"{attention}-") + STRATEGIES.get(strategy, strategy)
+
+
+def _mark_best(unmarked: list[Network]) -> list[Network]:
+    keys: list[Callable[[Network], object]] = [
+        lambda one: (one.outer.get(_STRATEGY), one.outer.get(_ATTENTION), one.channels),
+        lambda one: one.channels,
+        lambda _: None,
+    ]
+    for key in keys:
+        groups: dict[object, list[float]] = defaultdict(list)
+        for one in unmarked:
+            if one.within_limits and one.accuracy_mean is not None:
+                groups[key(one)].append(one.accuracy_mean)
+        best = {group: max(accuracies) for group, accuracies in groups.items() if len(accuracies) > 1}
+        if best:
+            return [
+                replace(one, is_best=one.within_limits and one.accuracy_mean == best.get(key(one), math.nan))
+                for one in unmarked
+            ]
+    return unmarked

@@ -1,0 +1,95 @@
+"""The Pareto front: who is on it, and how to train it again."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raynas_snn.results.pareto import Point, pareto_front
+from raynas_snn.results.pareto_table import to_csv, to_markdown
+from raynas_snn.results.planned import outer_parameters
+from raynas_snn.results.records import EndReason, TrialRecord
+from raynas_snn.results.run_dir import RunDir
+
+CONFIG: dict[str, Any] = {
+    "name": "hunt",
+    "model": {"attention": {"choice": ["none", "a|b"]}, "decay": {"float": [0, 1]}},
+    "sweep": {"sampler": "nsga2", "objectives": {"accuracy": "maximize", "energy_uj": "minimize"}},
+}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    return RunDir.create(tmp_path / "run", CONFIG, {})
+
+
+def record(
+    proposal: int, accuracy: float, energy_uj: float, seed: int = 0, end_reason: EndReason = "finished", **more: float
+) -> TrialRecord:
+    outer = {"model.attention": "a|b", "model.decay": proposal / 7}
+    metrics = {"accuracy": accuracy, "energy_uj": energy_uj, **more}
+    return TrialRecord(f"p{proposal:04d}-s{seed}", proposal, seed, outer, end_reason, 1, 1.0, metrics)
+
+
+def numbers(points: list[Point]) -> list[int]:
+    return [point.proposal for point in points]
+
+
+def test_nobody_on_the_front_is_beaten(run: RunDir) -> None:
+    records = [
+        record(0, 0.9, 9.0),
+        record(1, 0.8, 5.0),
+        record(2, 0.8, 6.0),  # beaten by 1
+        record(3, 0.7, 5.0),  # beaten by 1
+        record(4, 0.6, 1.0),
+        record(5, 0.6, 1.0),  # as good as 4
+        record(6, 0.5, 2.0),  # beaten by 4
+    ]
+    assert numbers(pareto_front(records, CONFIG, run)) == [0, 1, 4, 5]
+
+
+def test_points_are_means_over_finished_seeds_only(run: RunDir) -> None:
+    records = [
+        record(0, 0.6, 2.0, seed=1),
+        record(0, 0.8, 4.0, seed=0),
+        record(0, 1.0, 0.1, seed=2, end_reason="early_stopped"),
+        record(1, 0.69, 2.9),
+        record(2, 0.99, 0.1, end_reason="infeasible"),
+        record(3, float("nan"), 0.1),
+    ]
+    run.trial("p0000-s0").create().genotype.write_text("{}")
+    first, second = pareto_front(records, CONFIG, run)
+    assert first.objectives == pytest.approx({"accuracy": 0.7, "energy_uj": 3.0})
+    assert first.trials == ["p0000-s0", "p0000-s1"]
+    assert first.genotype == "trials/p0000-s0/genotype.json"
+    assert (second.proposal, second.genotype) == (1, None)
+
+
+@pytest.mark.parametrize(
+    ("limit", "front"),
+    [({}, [0, 1]), ({"max_params": 100}, [1]), ({"max_spikes": 10.0}, [0]), ({"max_energy_uj": 5.0}, [1])],
+)
+def test_what_is_over_a_limit_takes_no_part(run: RunDir, limit: dict[str, float], front: list[int]) -> None:
+    records = [record(0, 0.9, 9.0, params=101.0, spikes=10.0), record(1, 0.8, 5.0, params=100.0, spikes=10.5)]
+    config = {**CONFIG, "sweep": CONFIG["sweep"] | limit}
+    assert numbers(pareto_front(records, config, run)) == front
+
+
+def test_the_files(run: RunDir) -> None:
+    run.trial("p0001-s0").create().genotype.write_text("{}")
+    points = pareto_front([record(1, 0.1 + 0.2, 5.0)], CONFIG, run)
+    config = {**CONFIG, "sweep": CONFIG["sweep"] | {"max_spikes": 1e6}}
+    parameters = outer_parameters(CONFIG)
+    assert to_csv(points, config, parameters).splitlines() == [
+        "proposal,trials,accuracy,energy_uj,model.attention,model.decay,genotype",
+        "1,p0001-s0,0.30000000000000004,5.0,a|b,0.14285714285714285,trials/p0001-s0/genotype.json",
+    ]
+    page = to_markdown(points, config, parameters, run, ["look out"])
+    assert "| Proposal | Seeds | accuracy % (max) | energy_uj (min) | attention | decay | Cells |" in page
+    assert "| 1 | 1 | 30.00 | 5 | a\\|b | 0.1429 | trials/p0001-s0/genotype.json |" in page
+    assert (
+        "python -m raynas_snn.sweep FILE --set search.strategy=fixed "
+        "--set search.genotype=RUN/trials/UID/genotype.json" in page
+    )
+    assert "spikes up to 1,000,000" in page
+    assert "**Warning.** look out" in page

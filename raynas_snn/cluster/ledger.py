@@ -6,7 +6,7 @@ the next start, under the same uid; nothing is asked twice, nothing is left runn
 """
 
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +31,7 @@ class Ledger:
         self.records = {record.uid: record for record in run.records()}
         self._proposals = Proposals(sweep, run.journal)
         self._waiting: deque[TrialConfig] = deque()
+        self._made: Counter[object] = Counter()  # how often each point of the outer space was proposed
         for proposal in self._proposals.asked():
             self._take_up(proposal)
         self._adopt_results()
@@ -111,9 +112,12 @@ class Ledger:
         return record
 
     def _take_up(self, proposal: Asked) -> None:
-        """Queues the seeds of a proposal that have not ended."""
+        """Queues the seeds of a proposal that have not ended; to be called in the order of the proposals."""
+        point = frozenset(proposal.values.items())
+        times_before = self._made[point]
+        self._made[point] += 1
         for repeat in range(self.sweep.config.sweep.num_seeds):
-            trial = self.sweep.trial_config(proposal.number, repeat, proposal.values)
+            trial = self.sweep.trial_config(proposal.number, repeat, proposal.values, times_before)
             if trial.uid not in self.records:
                 self._waiting.append(trial)
         self._tell_if_complete(proposal.number)

@@ -167,7 +167,12 @@ class SweepSettings(_Settings):
 
     sampler: str = Field("grid", description="Makes the proposals (registry: samplers).")
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of the sampler and of each proposal's first repeat.")
-    num_seeds: int = Field(1, ge=1, le=1000, description="Repeats of each proposal, with seeds seed, seed + 1, ...")
+    num_seeds: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        description="Repeats of each proposal, with seeds seed, seed + 1, ...; made again, from seed + 1000 on.",
+    )
     num_trials: int | None = Field(
         None,
         ge=1,

@@ -20,6 +20,8 @@ from raynas_snn.config.points import read_point
 from raynas_snn.config.schema import Limits, Scalar, SweepConfig, TrialConfig
 from raynas_snn.config.yaml_text import show
 
+_MOST_SEEDS = 1000  # of one proposal, see SweepSettings.num_seeds
+
 # A run may be continued with other values of these: they say how much is done and where, not what is done.
 _CHANGEABLE = {
     "name": None,
@@ -94,13 +96,17 @@ class Sweep:
                 values[parameter.path] = parameter.bounds[0]
         return self.trial_config(0, 0, values)
 
-    def trial_config(self, proposal: int, repeat: int, values: Mapping[str, Scalar]) -> TrialConfig:
+    def trial_config(
+        self, proposal: int, repeat: int, values: Mapping[str, Scalar], times_before: int = 0
+    ) -> TrialConfig:
         """Returns one trial.
 
         Args:
             proposal: Number of the proposal, from 0.
             repeat: Which repeat of it, from 0; its seed is ``sweep.seed + repeat``.
             values: One value for each outer parameter whose condition holds, by path.
+            times_before: How many earlier proposals have the same values. Its seeds are others than theirs: a trial
+                with the same seed would end the same, and count as another observation.
 
         Raises:
             ValueError: If the paths are not those of the outer parameters, or a value is not allowed.
@@ -117,7 +123,7 @@ class Sweep:
             {
                 "uid": f"p{proposal:04d}-s{repeat}",
                 "proposal": proposal,
-                "seed": self.config.sweep.seed + repeat,
+                "seed": self.config.sweep.seed + repeat + _MOST_SEEDS * times_before,
                 "outer": dict(values),
                 "trial": self.config.trial,
                 "space": self.config.space,

@@ -14,12 +14,12 @@ _LIMITED = {"max_params": "params", "max_spikes": "spikes", "max_energy_uj": "en
 
 @dataclass(frozen=True)
 class Proposal:
-    """A proposal of which at least one seed has finished.
+    """A proposal of which at least one seed has finished, together with later ones of the same values.
 
     Attributes:
         number: Its number, from 0.
         outer: Its values of the outer parameters by path.
-        trials: The finished trials by seed.
+        trials: The finished trials by seed; proposals that are made again have other seeds.
     """
 
     number: int
@@ -33,14 +33,19 @@ class Proposal:
 
 def finished_proposals(records: Sequence[TrialRecord]) -> list[Proposal]:
     """Returns the proposals with a finished trial, by number."""
-    finished: dict[int, list[TrialRecord]] = defaultdict(list)
+    finished: dict[object, list[TrialRecord]] = defaultdict(list)
     for record in records:
         if record.end_reason == "finished":
-            finished[record.proposal].append(record)
-    return [
-        Proposal(number, trials[0].outer, sorted(trials, key=lambda record: record.seed))
-        for number, trials in sorted(finished.items())
+            finished[frozenset(record.outer.items())].append(record)
+    proposals = [
+        Proposal(
+            min(record.proposal for record in trials),
+            trials[0].outer,
+            sorted(trials, key=lambda record: (record.seed, record.uid)),
+        )
+        for trials in finished.values()
     ]
+    return sorted(proposals, key=lambda proposal: proposal.number)
 
 
 def limits_of(config: Mapping[str, Any]) -> dict[str, float]:

@@ -236,7 +236,14 @@ def running_ray(sweeper: Sweeper) -> Iterator[str]:
     token.write_text("0123456789abcdef" * 4)
     sweeper.login.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token))
     ray = Path(sys.executable).with_name("ray")
-    options = [f"--port={port}", "--num-cpus=2", "--disable-usage-stats", "--dashboard-port=0", "--block"]
+    options = [
+        f"--port={port}",
+        "--num-cpus=2",
+        "--num-gpus=1",
+        "--disable-usage-stats",
+        "--dashboard-port=0",
+        "--block",
+    ]
     head = subprocess.Popen(
         [str(ray), "start", "--head", *options],
         env=sweeper.environment,
@@ -254,10 +261,14 @@ def running_ray(sweeper: Sweeper) -> Iterator[str]:
     head.stdout.close()
 
 
-def test_a_running_ray_is_joined_and_left_running(sweeper: Sweeper, running_ray: str) -> None:
-    for run in ("first", "second"):
-        ended = sweeper.run("--address", running_ray, "--run-dir", run, settings={**FAKE, "sweep.num_seeds": 1})
+def test_a_running_ray_is_joined_and_left_running_and_two_trials_share_a_gpu(
+    sweeper: Sweeper, running_ray: str
+) -> None:
+    for run, gpus, side_by_side in (("first", 0.5, 2), ("second", 1.0, 1)):
+        settings = {**FAKE, "sweep.num_seeds": 1, "resources.gpus_per_worker": gpus}
+        ended = sweeper.run("--address", running_ray, "--run-dir", run, settings=settings)
         assert ended.code == 0, ended.err
+        assert f"3 trials to run, {side_by_side} at a time" in ended.out
         assert len(sweeper.records(run)) == 3
 
 

@@ -199,6 +199,21 @@ def test_more_trials_and_more_seeds_add_to_a_finished_run(tmp_path):
     assert sorted(missing) == ["p0000-s1", "p0001-s1", "p0002-s0", "p0002-s1"]
 
 
+def test_a_proposal_that_is_made_again_has_other_seeds_whatever_was_interrupted(tmp_path):
+    overrides = ("trial=fake", "model.num_steps={choice: [1, 2]}", "model.attention=none", "sweep.sampler=random")
+    whole = run_all(load_sweep(None, (*overrides, "sweep.num_trials=6")), tmp_path / "whole")
+    seeds: dict[int, list[int]] = {}
+    for record in whole.records.values():
+        seeds.setdefault(record.outer["model.num_steps"], []).append(record.seed)
+    for made in seeds.values():
+        assert made == [1000 * time + repeat for time in range(len(made) // 2) for repeat in range(2)]
+    run_all(load_sweep(None, (*overrides, "sweep.num_trials=3", "sweep.num_seeds=1")), tmp_path / "parts")
+    parts = run_all(load_sweep(None, (*overrides, "sweep.num_trials=6")), tmp_path / "parts")
+    assert {uid: record.seed for uid, record in parts.records.items()} == {
+        uid: record.seed for uid, record in whole.records.items()
+    }
+
+
 @pytest.fixture(autouse=True)
 def quiet_optuna():
     verbosity = optuna.logging.get_verbosity()

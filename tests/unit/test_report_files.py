@@ -133,9 +133,11 @@ def check_ablation(rows: list[dict[str, str]], trials: list[Any], done: list[Any
 
 
 def by_proposal(done: list[Any]) -> dict[int, list[Any]]:
+    """Trials by proposal; one that is made again belongs to the first of its values."""
     groups: dict[int, list[Any]] = {}
     for one in done:
-        groups.setdefault(one["proposal"], []).append(one)
+        first = min(other["proposal"] for other in done if other["outer"] == one["outer"])
+        groups.setdefault(first, []).append(one)
     return groups
 
 

@@ -18,7 +18,10 @@ from raynas_snn.results.markdown import escape, markdown_list, markdown_table
 from raynas_snn.results.planned import setting
 from raynas_snn.results.screen import duration, mean_and_spread, percent, scalar, short_names
 
-SCREEN_NOTE = "accuracy: mean ± half width of the 95 % interval; spikes and energy (uJ) are per image"
+SCREEN_NOTE = (
+    "accuracy: mean ± half width of the 95 % interval; spikes and energy (uJ) are per image; left out are trials that "
+    "were stopped early, failed or were over a limit"
+)
 
 _COLUMNS = tuple(field.name for field in fields(AblationRow))
 _ACCURACY = (
@@ -86,6 +89,8 @@ def _columns(rows: Sequence[AblationRow]) -> list[Column[AblationRow]]:
     names = short_names(list(dict.fromkeys(row.factor for row in rows)))
     first_levels = {row.factor: row.level for row in reversed(rows)}
 
+    only_failures = not any(row.num_early_stopped or row.num_infeasible for row in rows)
+
     def factor_once(row: AblationRow) -> str:
         return names[row.factor] if row.level == first_levels[row.factor] else ""
 
@@ -103,9 +108,9 @@ def _columns(rows: Sequence[AblationRow]) -> list[Column[AblationRow]]:
         Column(number("sops"), "SOPs", "SOPs", None),
         Column(number("energy_uj"), "Energy (µJ)", "Energy (µJ)", "uJ"),
         Column(lambda row: None if row.seconds is None else duration(row.seconds), "Time", None, "time"),
-        Column(_left_out, None, "Left out", None),
+        Column(_left_out, None, "Left out", "failed" if only_failures else "left out"),
         Column(lambda row: str(row.num_early_stopped), "Early-stopped", None, None),
-        Column(lambda row: str(row.num_failed), "Failed", None, "failed"),
+        Column(lambda row: str(row.num_failed), "Failed", None, None),
         Column(lambda row: str(row.num_infeasible), "Infeasible", None, None),
     ]
 

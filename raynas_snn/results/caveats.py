@@ -21,12 +21,12 @@ def caveats(config: Mapping[str, Any], records: Sequence[TrialRecord], rows: Seq
         records: Ended trials, each once.
         rows: The ablation table made from them.
     """
-    return [*_sampling(config), *_survivors(config, records), *_pairs(config, rows), *_skip_collapse(records)]
+    return [*_sampling(config), *_survivors(config, records), *_pairs(config, rows), *_of_networks(records)]
 
 
 def network_caveats(config: Mapping[str, Any], records: Sequence[TrialRecord]) -> list[str]:
     """Returns those of the warnings that concern each network by itself."""
-    return [*_survivors(config, records), *_skip_collapse(records)]
+    return [*_survivors(config, records), *_of_networks(records)]
 
 
 def adaptive_warning(config: Mapping[str, Any]) -> str | None:
@@ -81,13 +81,23 @@ def _pairs(config: Mapping[str, Any], rows: Sequence[AblationRow]) -> Iterator[s
             )
 
 
-def _skip_collapse(records: Sequence[TrialRecord]) -> Iterator[str]:
+def _of_networks(records: Sequence[TrialRecord]) -> Iterator[str]:
+    """Networks that have gone wrong in a known way, by name."""
     finished = [record for record in records if record.end_reason == "finished"]
     collapsed = [record.uid for record in finished if (record.metric("skip_share") or 0.0) >= _SKIP_COLLAPSE]
     if collapsed:
-        names = ", ".join(collapsed[:_MAX_NAMED])
-        more = f" and {len(collapsed) - _MAX_NAMED} more" if len(collapsed) > _MAX_NAMED else ""
         yield (
             f"{len(collapsed)} of {len(finished)} networks have normal cells made of skip connections by half or more: "
-            f"{names}{more}."
+            f"{_named(collapsed)}."
         )
+    dead = [record.uid for record in finished if record.metric("num_answers") == 1]
+    if dead:
+        yield (
+            f"{len(dead)} of {len(finished)} networks give all test images the same answer, so they have learned "
+            f"nothing (a lower retrain.lr may help): {_named(dead)}."
+        )
+
+
+def _named(uids: Sequence[str]) -> str:
+    more = f" and {len(uids) - _MAX_NAMED} more" if len(uids) > _MAX_NAMED else ""
+    return ", ".join(uids[:_MAX_NAMED]) + more

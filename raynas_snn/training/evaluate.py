@@ -12,13 +12,21 @@ from raynas_snn.training.data import DeviceImages
 from raynas_snn.training.distributed import World, sum_over_workers
 
 EVALUATION_BATCH = 256
+_ANSWER = "answer/"
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a network does on a set of images: the share it gets right, and its activity per image."""
+    """What a network does on a set of images.
+
+    Attributes:
+        accuracy: The share it gets right.
+        num_answers: How many different classes it answers; 1 is a network that does not tell images apart.
+        activity: Per image.
+    """
 
     accuracy: float
+    num_answers: int
     activity: Activity
 
 
@@ -41,12 +49,17 @@ def evaluate(
     was_training = network.training
     network.eval()
     correct: Tensor | float = 0.0
+    answers: list[Tensor] = []
     with torch.no_grad(), ActivityMeter(network, synapses) as meter:
         for batch, labels in images.evaluation_batches(batch_size, World.current()):
-            correct = correct + (predict(batch).argmax(dim=1) == labels).sum()
+            answered = predict(batch).argmax(dim=1)
+            correct = correct + (answered == labels).sum()
+            answers.append(answered.unique())
     network.train(was_training)
-    totals = sum_over_workers(meter.totals() | {"correct": float(correct)})
-    return Evaluation(totals["correct"] / totals["images"], Activity.from_totals(totals))
+    classes = {f"{_ANSWER}{number}": 1.0 for number in torch.cat(answers).tolist()} if answers else {}
+    totals = sum_over_workers(meter.totals() | {"correct": float(correct)} | classes)
+    num_answers = sum(key.startswith(_ANSWER) for key in totals)
+    return Evaluation(totals["correct"] / totals["images"], num_answers, Activity.from_totals(totals))
 
 
 def epoch_means(steps: Iterable[StepResult]) -> tuple[float, float]:

@@ -21,6 +21,7 @@ from raynas_snn.training.strategies import search_epochs
 from raynas_snn.trial import Metrics, TrialContext
 
 RETRAIN = 1  # purpose of a seed, see build.seed_of
+SAME_ANSWER = "the network gives all test images the same answer; a lower retrain.lr may help"
 
 
 def retrain(
@@ -36,9 +37,10 @@ def retrain(
     The test images choose nothing: every epoch's accuracy on them is reported, the last one's is the result.
 
     Returns:
-        ``accuracy`` (share), ``search_accuracy``, ``params``, ``params_with_auxiliary``, ``spikes`` (per image, summed
-        over time steps), ``firing_rate``, both also by part of the network (``spikes/cells.0``), ``sops``, ``macs``,
-        ``energy_uj`` (all per image), ``skip_share`` (of the normal cell's edges), ``seconds``.
+        ``accuracy`` (share), ``num_answers`` (how many classes are answered), ``search_accuracy``, ``params``,
+        ``params_with_auxiliary``, ``spikes`` (per image, summed over time steps), ``firing_rate``, both also by part
+        of the network (``spikes/cells.0``), ``sops``, ``macs``, ``energy_uj`` (all per image), ``skip_share`` (of the
+        normal cell's edges), ``seconds``.
     """
     config, device, world = trial.retrain, context.device, World.current()
     operations = operations_of(load_space(trial.space))
@@ -86,6 +88,7 @@ def retrain(
             "spikes": evaluation.activity.spikes,
             "firing_rate": evaluation.activity.firing_rate,
             "lr": lr,
+            "warning": SAME_ANSWER if evaluation.num_answers == 1 else "",
         }
 
     phase.run(epoch)
@@ -93,6 +96,7 @@ def retrain(
     activity = result.activity
     return {
         "accuracy": result.accuracy,
+        "num_answers": result.num_answers,
         **({} if found.accuracy is None else {"search_accuracy": found.accuracy}),
         "params": count_parameters(network, auxiliary=False),
         "params_with_auxiliary": count_parameters(network),

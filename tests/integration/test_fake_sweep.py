@@ -122,7 +122,7 @@ def test_optuna_is_told_the_mean_over_seeds_and_how_each_ended(finished: Ended, 
         assert trial.value == pytest.approx(sum(accuracies[trial.number]) / 2)
         for repeat in range(2):
             assert trial.user_attrs[f"p{trial.number:04d}-s{repeat}"]["end_reason"] == "finished"
-            assert trial.user_attrs[f"p{trial.number:04d}-s{repeat}"]["epochs"] == 16
+            assert trial.user_attrs[f"p{trial.number:04d}-s{repeat}"]["epochs"] == 14
 
 
 def test_the_same_command_again_does_nothing_and_says_so(finished: Ended, shared_sweeper: Sweeper) -> None:

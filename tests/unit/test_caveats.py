@@ -89,3 +89,12 @@ def test_networks_of_skips_are_named() -> None:
     many = [record(f"p{number}-s0", skip_share=1.0) for number in range(30)]
     (warning,) = network_caveats(config(), many)
     assert warning.endswith("p9-s0 and 20 more.")
+
+
+def test_networks_that_answer_the_same_to_every_image_are_named() -> None:
+    records = [record(f"p{number}-s0", num_answers=answers) for number, answers in enumerate((10, 1, 2))]
+    (warning,) = network_caveats(config(), records)
+    assert warning == (
+        "1 of 3 networks give all test images the same answer, so they have learned nothing (a lower retrain.lr may "
+        "help): p1-s0."
+    )

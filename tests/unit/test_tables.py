@@ -107,8 +107,9 @@ def printed(rows: list[AblationRow], width: int) -> str:
 def test_the_terminal_table_fits_80_columns() -> None:
     lines = printed([BASELINE, EMPTY], width=80).splitlines()
     assert len(lines) == 3
-    assert " ".join(lines[1].split()) == "attention none 3 91.23 ± 1.23 +0.00 1.23M 45.7k 12.3 4m 05s 1"
-    assert " ".join(lines[2].split()) == "a|b 0 - - - - - - 0"  # the name of a factor stands once
+    assert " ".join(lines[1].split()) == "attention none 3 91.23 ± 1.23 +0.00 1.23M 45.7k 12.3 4m 05s 5"
+    assert lines[0].endswith("left out")  # stopped early, over a limit or failed
+    assert " ".join(lines[2].split()) == "a|b 0 - - - - - - 2"  # the name of a factor stands once
 
 
 def test_a_narrow_terminal_breaks_names_not_numbers() -> None:

@@ -250,6 +250,15 @@ def test_a_loss_that_is_not_finite_ends_the_trial_with_advice(tmp_path):
         run(tmp_path / "trial", broken)
 
 
+def test_a_network_that_has_learned_nothing_is_warned_of(tmp_path, uninterrupted):
+    metrics, rows, _ = uninterrupted
+    assert metrics["num_answers"] > 1
+    assert rows[-1]["warning"] == ""
+    metrics, rows = run(tmp_path / "trial", trial("model.v_th=100", "search.strategy=random", "retrain.epochs=1"))
+    assert (metrics["num_answers"], metrics["spikes"]) == (1, 0)
+    assert rows[-1]["warning"].startswith("the network gives all test images the same answer")
+
+
 def test_a_checkpoint_reads_back(tmp_path):
     state = {"epoch": 3, "tensor": torch.arange(4.0), "nested": {"names": ["a", "b"], "none": None, "rate": 0.5}}
     save_checkpoint(tmp_path / "deep" / "last.pt", state)

@@ -13,7 +13,7 @@ from raynas_snn.errors import EXIT_DONE
 from raynas_snn.results.progress import OpenTrial, Progress, read_progress
 from raynas_snn.results.records import Scalar, TrialRecord
 from raynas_snn.results.run_dir import RunDir
-from raynas_snn.results.screen import make_console, make_table, percent, scalar, short_names, short_number
+from raynas_snn.results.screen import make_console, make_table, percent, short_names, short_number, short_scalar
 
 _MAX_SHOWN = 20  # of each way to end
 
@@ -112,7 +112,7 @@ def _describe(record: TrialRecord) -> str:
 
 def _settings(outer: Mapping[str, Scalar]) -> str:
     names = short_names(list(outer))
-    return ", ".join(f"{names[path]}={scalar(value)}" for path, value in outer.items())
+    return ", ".join(f"{names[path]}={short_scalar(value)}" for path, value in outer.items())
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from rich.text import Text
 from raynas_snn.cluster.progress import SweepProgress, TrialProgress
 from raynas_snn.config.schema import TrialConfig
 from raynas_snn.results.records import EndReason, TrialRecord
-from raynas_snn.results.screen import duration, make_table, percent, scalar, short_names, short_number
+from raynas_snn.results.screen import duration, make_table, percent, short_names, short_number, short_scalar
 
 _OTHER_ENDS: tuple[tuple[EndReason, str], ...] = (
     ("failed", "failed"),
@@ -164,7 +164,8 @@ def summary_line(progress: SweepProgress) -> str:
 def outer_label(trial: TrialConfig) -> str:
     """The outer choices in short: ``attention=ct num_steps=2 seed=0``."""
     names = short_names(list(trial.outer))
-    return " ".join([*(f"{names[path]}={scalar(value)}" for path, value in trial.outer.items()), f"seed={trial.seed}"])
+    choices = [f"{names[path]}={short_scalar(value)}" for path, value in trial.outer.items()]
+    return " ".join([*choices, f"seed={trial.seed}"])
 
 
 def _accuracy(numbers: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from raynas_snn.config.outer import OuterParameter
 from raynas_snn.config.yaml_text import show
 from raynas_snn.earlier import read_lessons
 from raynas_snn.errors import UserError
+from raynas_snn.registry import resolve
 from raynas_snn.results.proposals import limits_of
 from raynas_snn.results.run_dir import RunDir
 
@@ -52,7 +53,7 @@ class Plan:
             "num_proposals": self.sweep.num_proposals(),
             "num_seeds": config.sweep.num_seeds,
             "num_trials": self.num_trials,
-            "epochs": {phase: self.sweep.values_of(f"{phase}.epochs") for phase in ("search", "retrain")},
+            "epochs": {"search": self._search_epochs(), "retrain": self.sweep.values_of("retrain.epochs")},
             "scheduler": config.sweep.scheduler,
             "limits": limits_of(config.model_dump()),
             "points": self.sweep.points(),
@@ -67,7 +68,7 @@ class Plan:
         """The plan for people, one line per fact."""
         config, resources = self.sweep.config, self.sweep.config.resources
         outer = [f"{parameter.path}: {_levels(parameter)}" for parameter in self.sweep.outer]
-        epochs = [f"{_span(self.sweep.values_of(f'{phase}.epochs'))} {phase}" for phase in ("search", "retrain")]
+        search, retrain = self._search_epochs(), self.sweep.values_of("retrain.epochs")
         cpus, gpus = resources.cpus_per_worker, resources.gpus_per_worker
         num_proposals = self.sweep.num_proposals()
         state = f"continues, {self.num_ended} of its trials have ended" if self.continues else "new"
@@ -80,7 +81,7 @@ class Plan:
             "sampler": config.sweep.sampler,
             **self._extras(),
             "trials": f"{self.num_trials} = {num_proposals} proposals x {config.sweep.num_seeds} seeds",
-            "epochs per trial": " + ".join(epochs),
+            "epochs per trial": f"{_span(search)} search + {_span(retrain)} retrain",
             "workers per trial": f"{resources.num_workers}, each with {cpus} CPU and {gpus:g} GPU",
             "trials at a time": resources.max_concurrent,
             "run directory": f"{self.run_dir} ({state})",
@@ -90,6 +91,22 @@ class Plan:
             first, *others = str(fact).splitlines()
             lines += [f"{name:<{_FACT_COLUMN}}{first}", *(" " * _FACT_COLUMN + other for other in others)]
         return "\n".join(lines)
+
+    def _search_epochs(self) -> tuple[int, ...]:
+        """How many epochs the search of a trial can have; strategies count them differently."""
+        values_of, config = self.sweep.values_of, self.sweep.config.search
+        return tuple(
+            sorted(
+                {
+                    resolve("strategies", name).epochs(
+                        config.model_copy(update={"epochs": epochs, "evolution_generations": generations})
+                    )
+                    for name in values_of("search.strategy")
+                    for epochs in values_of("search.epochs")
+                    for generations in values_of("search.evolution_generations")
+                }
+            )
+        )
 
     def _extras(self) -> dict[str, str]:
         """What a sweep need not have."""

@@ -4,6 +4,7 @@ import argparse
 import json
 import math
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -85,11 +86,11 @@ def _sweep(argv: Arguments) -> int:
         _print_listing(options.kind, options.json)
         return EXIT_DONE
     sweep = load_sweep(options.file, options.overrides, options.num_trials)
-    _check_data(sweep)
     if options.print_config:
         resolved = sweep.resolved()
         print(json.dumps(resolved, indent=2) if options.json else dump(resolved).rstrip())
         return EXIT_DONE
+    _check_data(sweep)
     plan = make_plan(sweep, options.run_dir or default_run_dir(sweep), options.resume)
     if options.dry_run:
         print(json.dumps(plan.as_dict(), indent=2) if options.json else plan.text())
@@ -106,16 +107,18 @@ def _run(plan: Plan, address: str | None, max_hours: float | None, as_json: bool
     from raynas_snn.results.run_dir import RunDir
     from raynas_snn.results.tables import write_report
 
+    begun = time.monotonic()
     data = plan.sweep.config.data
     for line in find_dataset(data.name).prepare(data):
         print(f"warning: {line}", file=sys.stderr)
-    outcome = run_sweep(plan, address, Console(file=own_stream(stderr=as_json)), max_hours)
+    console = Console(file=own_stream(stderr=as_json), markup=False, highlight=False, emoji=False)
+    outcome = run_sweep(plan, address, console, max_hours, begun)
     run = RunDir.open(plan.run_dir)
-    rows = write_report(run)
+    report = write_report(run)
     if as_json:
-        print(json.dumps({**report_as_dict(run, rows), **asdict(outcome)}, indent=2))
+        print(json.dumps({**report_as_dict(run, report), **asdict(outcome)}, indent=2))
     elif outcome.exit_code != EXIT_INTERRUPTED:
-        print_report(run, rows)
+        print_report(run, report)
     return outcome.exit_code
 
 

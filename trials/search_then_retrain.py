@@ -1,6 +1,7 @@
 """The method of the paper, step by step: search the cells, derive, train the derived network, test it."""
 
 from raynas_snn.config.schema import TrialConfig
+from raynas_snn.results.files import write_text
 from raynas_snn.training.strategies import load_strategy, search_epochs
 from raynas_snn.trial import Metrics, TrialContext, TrialRecipe
 
@@ -25,7 +26,7 @@ def search_then_retrain(trial: TrialConfig, context: TrialContext) -> Metrics:
     search = load_strategy(trial.search.strategy).search
     found = finished_search(context) or search(trial, context, train, num_classes)
     if World.current().rank == 0:
-        (context.directory / "genotype.json").write_text(found.genotype.to_json())
+        write_text(context.directory / "genotype.json", found.genotype.to_json())
     check_found(trial, found.genotype, num_classes, image_shape)
     return retrain(trial, context, found, train, test, num_classes)
 

@@ -65,7 +65,9 @@ def _join(address: str, options: dict[str, Any]) -> Any:
         except OSError as error:
             raise UserError(f"--address: no Ray answers at {address!r} ({error})") from None
     try:
-        return ray.init(address=address, runtime_env={"env_vars": dict(PROCESS_ENVIRONMENT)}, **options)
+        # What frees a stopped trial's workers asks this Ray, also where there is another one on the machine.
+        environment = PROCESS_ENVIRONMENT | ({} if address == "auto" else {"RAY_ADDRESS": address})
+        return ray.init(address=address, runtime_env={"env_vars": environment}, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         hint = "" if "RAY_AUTH_MODE" in os.environ else "; if it asks for a token, set RAY_AUTH_MODE=token"

@@ -10,16 +10,17 @@ _AT_ONCE = 1e-3  # seconds; a timer of zero would never ring
 
 
 class Deadline:
-    """Counts from when it is made.
+    """The end of the time.
 
     Args:
         hours: After how many hours to stop; None for never.
+        begun: From when to count, by `time.monotonic`; None from now.
     """
 
-    def __init__(self, hours: float | None) -> None:
+    def __init__(self, hours: float | None, begun: float | None = None) -> None:
         self.hours = hours
         self.is_past = False  # Ray may turn what the timer raises into a KeyboardInterrupt of its own
-        self._started = time.monotonic()
+        self._started = time.monotonic() if begun is None else begun
 
     @contextmanager
     def enforced(self) -> Iterator[None]:

@@ -52,6 +52,7 @@ class Halving(AsyncHyperBandScheduler):
             stop_last_trials=False,
         )
         self._run = run
+        self._to_stop: set[str] = set()  # trials that an earlier driver did not live to stop
 
     @property
     def metric(self) -> None:
@@ -76,12 +77,15 @@ class Halving(AsyncHyperBandScheduler):
         super().on_trial_add(tune_controller, trial)
         config = config_of(trial)
         for row in self._rows(config, self._run.trial(config.uid).last_epoch() - 1):
-            super().on_trial_result(tune_controller, trial, row)
+            if super().on_trial_result(tune_controller, trial, row) == TrialScheduler.STOP:
+                self._to_stop.add(config.uid)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Decides whether a trial goes on; always at its last epoch, when only its result is missing."""
         if result.get("epoch", 0) >= _total_epochs(config_of(trial)):
             return str(TrialScheduler.CONTINUE)
+        if config_of(trial).uid in self._to_stop:
+            return str(TrialScheduler.STOP)
         return str(super().on_trial_result(tune_controller, trial, result))
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:

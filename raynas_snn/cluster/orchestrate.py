@@ -21,6 +21,7 @@ from raynas_snn.cluster.deadline import Deadline
 from raynas_snn.cluster.display import display_for
 from raynas_snn.cluster.halving import make_scheduler, rungs_between
 from raynas_snn.cluster.ledger import Ledger
+from raynas_snn.cluster.parts import check_parts
 from raynas_snn.cluster.progress import SweepProgress
 from raynas_snn.cluster.quiet import output_to
 from raynas_snn.cluster.searcher import LedgerSearcher
@@ -57,20 +58,24 @@ class SweepOutcome:
     num_run: int
 
 
-def run_sweep(plan: Plan, address: str | None, console: Console, max_hours: float | None = None) -> SweepOutcome:
+def run_sweep(
+    plan: Plan, address: str | None, console: Console, max_hours: float | None = None, begun: float | None = None
+) -> SweepOutcome:
     """Runs what is missing of a sweep; nothing is written before Ray is there and a trial fits on it.
 
     Args:
         plan: What to do and where, from `raynas_snn.plan.make_plan`.
         address: A running Ray to join; None takes RAY_ADDRESS or starts a private one.
         console: Where progress goes, on a stream of its own: Ray's output is sent elsewhere meanwhile.
-        max_hours: When to interrupt what is running, counted from this call; None for never.
+        max_hours: When to interrupt what is running; None for never.
+        begun: From when to count these hours, by `time.monotonic`; None from now.
 
     Raises:
-        UserError: If another driver works on the run, no Ray answers at the address, no trial can ever fit, or asha
-            could never stop one.
+        UserError: If another driver works on the run, no Ray answers at the address, no trial can ever fit, asha
+            could never stop one, or what the sweep file names is not what it is named for.
     """
-    deadline, sweep = Deadline(max_hours), plan.sweep
+    deadline, sweep = Deadline(max_hours, begun), plan.sweep
+    check_parts(sweep)
     if sweep.config.sweep.scheduler == "asha":
         rungs_between(sweep)
     with ExitStack() as stack:

@@ -116,9 +116,10 @@ class Proposals:
         number = trial.number - self.num_lessons
         missing = {one.path for one in active_parameters(self._sweep.outer, trial.params)} - trial.params.keys()
         if missing and trial.state == TrialState.RUNNING:
-            drawn = self._draw_again(trial, number, trial.system_attrs.get("fixed_params", {}))
+            fixed = trial.system_attrs.get("fixed_params", {})
+            drawn = self._draw_again(trial, number, fixed)
             if not trial.params.items() <= drawn.params.items():  # others have ended since
-                drawn = self._draw_again(trial, number, trial.params)
+                drawn = self._draw_again(trial, number, {**fixed, **trial.params})
             for key, value in drawn.system_attrs.items():
                 if key not in trial.system_attrs:
                     self._study._storage.set_trial_system_attr(trial._trial_id, key, value)

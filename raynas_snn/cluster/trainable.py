@@ -6,6 +6,7 @@ result. Every process here may die at any moment and be started again with the s
 
 import socket
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ def run_trial(config: dict[str, Any]) -> None:
     """
     trial = TrialConfig.model_validate_json(config["trial"])
     folder = RunDir(Path(config["run_dir"])).trial(trial.uid)
-    folder.error.unlink(missing_ok=True)
+    for of_earlier_attempt in (folder.error, folder.result):
+        of_earlier_attempt.unlink(missing_ok=True)
     try:
         if recipe_of(trial.trial).uses_workers:
             from raynas_snn.cluster.trainer import run_on_workers  # imports torch
@@ -86,10 +88,13 @@ def _run_recipe(trial: TrialConfig, run_dir: str, report: Any, device: str, rank
 
     try:
         metrics = recipe_of(trial.trial).run(trial, TrialContext(folder.path, on_epoch, device))
+        _check_numbers(trial.trial, metrics)
         result: dict[str, Any] = {"epochs": epochs, "metrics": metrics}
     except TrialInfeasible as error:
         result = {"epochs": epochs, "infeasible": str(error), "metrics": error.metrics}
     except (UserError, TrialFailure) as error:  # the same would happen again: no further attempt
+        if writer is None:  # the first worker may know nothing of it
+            raise
         result = {"epochs": epochs, "error": " ".join(str(error).split())}
     except Exception as error:
         if writer is not None:
@@ -103,6 +108,17 @@ def _run_recipe(trial: TrialConfig, run_dir: str, report: Any, device: str, rank
         if genotype is not None:
             write_text(folder.cells, draw_cells(genotype))
         write_json(folder.result, result)  # the trial's last act
+
+
+def _check_numbers(name: str, metrics: object) -> None:
+    """Makes sure that a recipe has returned what can be booked."""
+    if not isinstance(metrics, Mapping):
+        raise TrialFailure(f"trial {name!r} must return numbers by name, not {type(metrics).__name__}")
+    wrong = [
+        str(key) for key, value in metrics.items() if isinstance(value, bool) or not isinstance(value, int | float)
+    ]
+    if wrong:
+        raise TrialFailure(f"trial {name!r} must return numbers; these are none: {', '.join(wrong[:5])}")
 
 
 def _write_error(folder: TrialDir, error: Exception) -> None:

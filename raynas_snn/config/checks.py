@@ -74,6 +74,9 @@ def _check_proposals(sweep: Sweep) -> list[Problem]:
     if settings.points and settings.sampler == "grid":
         text = "a grid makes every combination anyway, in its own order; use sweep.sampler random, tpe or nsga2"
         problems.append(Problem(("sweep", "points"), text))
+    if settings.num_trials is not None and settings.num_trials < len(settings.points):
+        text = f"{settings.num_trials} leaves no room for all {len(settings.points)} sweep.points"
+        problems.append(Problem(("sweep", "num_trials"), text))
     for number, point in enumerate(settings.points, start=1):
         try:
             read_point(point, sweep.outer)
@@ -92,10 +95,10 @@ def _check_search(sweep: Sweep) -> list[Problem]:
     problems = []
     strategies = sweep.values_of("search.strategy")
     for written in sweep.values_of("search.genotype") if "fixed" in strategies else ():
-        if written is None:
+        if written is None and not _has_genotype_when_fixed(sweep):
             text = "'fixed' needs search.genotype, a file with the cells such as a trial's genotype.json"
             problems.append(Problem(("search", "strategy"), text))
-        elif not genotype_file(written).is_file():
+        elif written is not None and not _is_file(written):
             problems.append(Problem(("search", "genotype"), f"there is no file {show(written)}"))
     warmup, epochs = max(sweep.values_of("search.warmup_epochs")), min(sweep.values_of("search.epochs"))
     if warmup >= epochs:
@@ -103,10 +106,29 @@ def _check_search(sweep: Sweep) -> list[Problem]:
         problems.append(Problem(("search", "warmup_epochs"), text))
     untrained = [name for name in strategies if name in _TRAINS_NO_SUPERNET]
     told = sweep.config.trial == "search_then_retrain" and "search_accuracy" in sweep.config.sweep.objectives
-    if told and untrained:
+    if told and len(set(strategies)) > 1:
+        text = "search_accuracy means something else with each search.strategy; use accuracy"
+        problems.append(Problem(("sweep", "objectives"), text))
+    elif told and untrained:
         text = f"there is no search_accuracy with search.strategy '{untrained[0]}', which trains no supernet"
         problems.append(Problem(("sweep", "objectives"), text))
     return problems
+
+
+def _has_genotype_when_fixed(sweep: Sweep) -> bool:
+    """Whether a condition gives every trial with strategy fixed its cells."""
+    conditions = [parameter.when for parameter in sweep.outer if parameter.path == "search.genotype"]
+    return any(
+        bool(when) and all(path == "search.strategy" and "fixed" in levels for path, levels in when)
+        for when in conditions
+    )
+
+
+def _is_file(written: str) -> bool:
+    try:
+        return genotype_file(written).is_file()
+    except (OSError, RuntimeError):  # a name that is too long, or of a user who is not there
+        return False
 
 
 def _check_reductions(sweep: Sweep) -> list[Problem]:

@@ -99,7 +99,7 @@ def _wrong(parameter: OuterParameter, path: str, levels: Sequence[Scalar], known
         return "when: a parameter cannot depend on itself"
     if path not in choices:
         what = "varied, but not by a choice" if path in known else "not varied by this sweep"
-        return f"when: {show(path)} is {what}{did_you_mean(path, choices)}"
+        return f"when: {show(path)} is {what}{'' if path in known else did_you_mean(path, choices)}"
     for level in levels:
         if level not in known[path].levels:
             texts = [text for text in known[path].levels if isinstance(text, str)]

@@ -101,13 +101,13 @@ def _split(complete: Stack, of_space: Layer) -> tuple[dict[str, Any], list[Outer
 def _check_levels(
     config: SweepConfig, parameters: Sequence[OuterParameter], complete: Stack
 ) -> tuple[OuterParameter, ...]:
-    """Puts every level, and both ends of every range, through the field's own type and bounds; checks conditions."""
+    """Puts levels and values of ranges through the field's own type and bounds; checks conditions."""
     problems: list[Problem] = []
     checked: list[OuterParameter] = []
     for parameter in parameters:
         section: BaseModel = getattr(config, parameter.section)
         levels: list[Scalar] = []
-        for level in parameter.bounds:
+        for level in parameter.to_check:
             values = {**section.model_dump(), parameter.field: level}
             try:
                 # What the field makes of a level stands for it: 1 and 1.0 are the same level of a fraction.
@@ -117,6 +117,8 @@ def _check_levels(
                     Problem((parameter.section, *problem.path), problem.text)
                     for problem in explain(error, type(section), values)
                 ]
+                if parameter.kind != "choice":  # one value says what is wrong with a range
+                    break
         if parameter.kind == "choice":
             checked.append(replace(parameter, levels=tuple(levels)))
         else:

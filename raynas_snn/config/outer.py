@@ -7,7 +7,7 @@ ranges take ``log: true`` or ``step: s`` as well, and all three ``when: {model.a
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
 from raynas_snn.config.schema import Scalar
@@ -16,6 +16,7 @@ from raynas_snn.suggest import did_you_mean
 
 VARIABLE_SECTIONS = ("model", "search", "retrain")
 
+_LONGEST_CHECKED = 1024  # fields that take only some whole numbers of a range take small ones
 _KINDS = ("choice", "int", "float")
 _FORMS = "{choice: [a, b]}, {int: [low, high]} or {float: [low, high], log: true}"
 
@@ -56,8 +57,15 @@ class OuterParameter:
 
     @property
     def bounds(self) -> tuple[Scalar, ...]:
-        """All levels of a choice, both ends of a range: if these are allowed, every value is."""
+        """All levels of a choice, both ends of a range."""
         return self.levels if self.kind == "choice" else (self.low, self.high)
+
+    @property
+    def to_check(self) -> tuple[Scalar, ...]:
+        """The values to put through the field: all of a choice or a short range of whole numbers, else both ends."""
+        if self.kind != "int" or (self.high - self.low) / (self.step or 1) > _LONGEST_CHECKED:
+            return self.bounds
+        return tuple(range(int(self.low), int(self.high) + 1, int(self.step or 1)))
 
     def as_dict(self) -> dict[str, Any]:
         """The parameter as it stands in a sweep file."""
@@ -152,7 +160,10 @@ def _parse_range(path: str, kind: Literal["int", "float"], written: Mapping[str,
 
 def _leads(start: float, end: float, step: float) -> bool:
     """Whether steps lead from one number to another; in decimal, because 0.3 / 0.1 is not 3 in binary."""
-    return (Decimal(str(end)) - Decimal(str(start))) % Decimal(str(step)) == 0
+    try:
+        return (Decimal(str(end)) - Decimal(str(start))) % Decimal(str(step)) == 0
+    except InvalidOperation:  # more steps than a decimal has digits
+        return False
 
 
 def _same_kind(level: Scalar, value: Any) -> bool:

@@ -107,8 +107,9 @@ class SearchConfig(_Settings):
         None, gt=0, le=1, description="End the search when so large a share of the normal cell's edges are skips."
     )
     sahd_candidates: int = Field(5000, ge=1, le=10_000_000, description="Random cells that strategy sahd scores.")
-    sahd_formula: Literal["corrected", "released"] = Field(
-        "corrected", description="Score of sahd: as we read the paper, or as its code has it."
+    sahd_formula: Literal["corrected", "released", "normalised"] = Field(
+        "corrected",
+        description="Score of sahd: as we read the paper, as its code is, or all layers alike.",
     )
     evolution_population: int = Field(20, ge=2, le=10_000, description="Cells per generation of strategy evolution.")
     evolution_generations: int = Field(20, ge=1, le=100_000, description="Generations of strategy evolution.")

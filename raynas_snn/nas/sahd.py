@@ -12,6 +12,8 @@ K is averaged over all populations and time steps; the score is ``log |det K|``.
 The released code has ``alpha_ij = 0.5 / (E_ij + 1e-3)``. There, what is subtracted stays near 0.5 however large N_A
 is, so K is almost constant. We read the intention as ``alpha_ij = 0.5 * N_A / E_ij`` (our choice): random codes then
 have ``K_ij = N_A / 2`` whatever their sparsity, which is what half-active random codes have without any correction.
+Then log |det K| of N images holds N log N_A, so large populations score high by their size alone. ``normalised``
+(ours) divides each K by its N_A: every population counts alike.
 """
 
 import math
@@ -25,7 +27,7 @@ from torch.utils.hooks import RemovableHandle
 
 from raynas_snn.snn.neuron import Neuron
 
-Formula = Literal["corrected", "released"]
+Formula = Literal["corrected", "released", "normalised"]
 
 
 def sahd_score(network: nn.Module, batches: Iterable[Tensor], formula: Formula) -> float:
@@ -77,7 +79,10 @@ class KernelMeter:
         """``log |det K|`` of the mean kernel of all populations and time steps."""
         if self._sum is None:
             raise ValueError("no neuron has fired or could have: the network has not run")
-        score = float(torch.linalg.slogdet(self._sum / self._calls).logabsdet)
+        kernel = self._sum / self._calls
+        if int((kernel == kernel.diagonal()[:, None]).sum()) > len(kernel):
+            return -math.inf  # two images with the same codes; rounding would make something of the zero
+        score = float(torch.linalg.slogdet(kernel).logabsdet)
         return -math.inf if math.isnan(score) else score
 
     def _add(self, neuron: nn.Module, inputs: object, spikes: Tensor) -> None:
@@ -103,4 +108,5 @@ def kernels(codes_TNA: Tensor, formula: Formula) -> Tensor:
     if formula == "released":
         return size - 0.5 / (expected + 1e-3) * distance
     share = torch.where(expected > 0, distance / expected.clamp_min(torch.finfo(torch.float64).tiny), 0.0)
-    return size - 0.5 * size * share
+    kernel = 1 - 0.5 * share
+    return kernel if formula == "normalised" else size * kernel

@@ -71,7 +71,11 @@ class Network:
     outer: Mapping[str, Scalar]
 
 
-def networks(records: Sequence[TrialRecord], config: Mapping[str, Any]) -> list[Network]:
+def networks(
+    records: Sequence[TrialRecord],
+    config: Mapping[str, Any],
+    settings_of: Callable[[str], Mapping[str, Any]] = lambda _: {},
+) -> list[Network]:
     """Returns the networks by strategy, attention, width, steps and the rest, in the order of the sweep file.
 
     Best is told among networks of the same strategy, attention and width; where these leave nothing to compare,
@@ -80,6 +84,7 @@ def networks(records: Sequence[TrialRecord], config: Mapping[str, Any]) -> list[
     Args:
         records: Ended trials, each once.
         config: The resolved sweep file.
+        settings_of: The settings of a trial by uid; asked for fields whose condition does not hold in a proposal.
     """
     parameters = outer_parameters(config)
     order = {path: index for index, path in enumerate(_NAMED)}
@@ -87,7 +92,7 @@ def networks(records: Sequence[TrialRecord], config: Mapping[str, Any]) -> list[
     proposals = sorted(
         finished_proposals(records), key=lambda one: [_rank(one.outer, parameter) for parameter in ranked]
     )
-    return _mark_best([_network(proposal, config, parameters) for proposal in proposals])
+    return _mark_best([_network(proposal, config, parameters, settings_of) for proposal in proposals])
 
 
 def _rank(outer: Mapping[str, Scalar], parameter: OuterParameter) -> float:
@@ -98,8 +103,19 @@ def _rank(outer: Mapping[str, Scalar], parameter: OuterParameter) -> float:
     return float(value) if isinstance(value, int | float) else -1.0
 
 
-def _network(proposal: Proposal, config: Mapping[str, Any], parameters: Sequence[OuterParameter]) -> Network:
-    values = {path: proposal.outer.get(path, _fixed(path, config, parameters)) for path in _NAMED}
+def _network(
+    proposal: Proposal,
+    config: Mapping[str, Any],
+    parameters: Sequence[OuterParameter],
+    settings_of: Callable[[str], Mapping[str, Any]],
+) -> Network:
+    varied = {parameter.path for parameter in parameters}
+    values: dict[str, Scalar | None] = {}
+    for path in _NAMED:
+        if path in proposal.outer:
+            values[path] = proposal.outer[path]
+        else:
+            values[path] = setting(settings_of(proposal.trials[0].uid) if path in varied else config, path)
     names = short_names([parameter.path for parameter in parameters])
     rest = [
         f"{names[parameter.path]} {short_scalar(proposal.outer[parameter.path])}"
@@ -123,15 +139,6 @@ def _network(proposal: Proposal, config: Mapping[str, Any], parameters: Sequence
         is_best=False,
         outer=dict(proposal.outer),
     )
-
-
-def _fixed(path: str, config: Mapping[str, Any], parameters: Sequence[OuterParameter]) -> Scalar | None:
-    """The value of a field that a proposal does not set; a parameter without a part in it stands at its first."""
-    for parameter in parameters:
-        if parameter.path == path:
-            return parameter.bounds[0]
-    value: Scalar | None = setting(config, path)
-    return value
 
 
 def _name(values: Mapping[str, Scalar | None]) -> str:

@@ -45,7 +45,8 @@ def write_report(run: RunDir) -> Report:
     """
     config, records = run.config(), run.records()
     parameters = outer_parameters(config)
-    rows, all_networks = ablation(records, parameters), networks(records, config)
+    rows = ablation(records, parameters)
+    all_networks = networks(records, config, lambda uid: run.trial(uid).read_config() or {})
     front = pareto_front(records, config, run) if len(objectives_of(config)) > 1 else None
     warnings, doubts = caveats(config, records, rows), network_caveats(config, records)
 

@@ -54,12 +54,12 @@ def macro_of(trial: TrialConfig, phase: Phase, num_classes: int, image_shape: tu
         num_nodes=model.num_nodes or load_space(trial.space).num_nodes,
         attention=attention,
         attention_settings=AttentionSettings(
-            model.attention_reduction,
-            model.attention_spatial_kernel,
-            model.attention_channel_kernel,
-            model.attention_time_kernel,
-            model.attention_window,
-            model.attention_fold_time,
+            reduction=model.attention_reduction,
+            spatial_kernel=model.attention_spatial_kernel,
+            channel_kernel=model.attention_channel_kernel,
+            time_kernel=model.attention_time_kernel,
+            window=model.attention_window,
+            fold_time=model.attention_fold_time,
         ),
         attention_scope=search.attention_scope if searching else trial.retrain.attention_scope,
         neuron=NeuronSettings(model.decay, model.v_th, surrogate(), model.detach_reset),
@@ -81,13 +81,31 @@ def check_batch(trial: TrialConfig, phase: Phase) -> None:
         )
 
 
+def check_kinds_of_cell(trial: TrialConfig, num_classes: int, image_shape: tuple[int, int, int]) -> None:
+    """Makes sure that every kind of cell that will be derived is searched.
+
+    Raises:
+        UserError: If it is not: its alphas would never learn anything.
+    """
+    phases: tuple[Phase, Phase] = ("search", "retrain")
+    searched, derived = (
+        {plan.reduction for plan in macro_of(trial, phase, num_classes, image_shape).cells()} for phase in phases
+    )
+    if missing := derived - searched:
+        kind = "halving" if True in missing else "normal"
+        raise UserError(
+            f"search.layers, search.reductions: the supernet has no {kind} cell, but the derived network has; "
+            "let both have the same kinds"
+        )
+
+
 def stem_stride_for(height: int, width: int) -> int:
     """The least down-sampling, at most 8, that brings the shorter side below 64 pixels: 1 for CIFAR, 2 for 64x64."""
     return next((stride for stride in (1, 2, 4) if min(height, width) / stride < 64), 8)
 
 
 def seed_of(seed: int, *purpose: int) -> int:
-    """A seed of its own for each purpose (phase, epoch, stream), derived from the trial's seed."""
+    """A seed for a purpose (phase, epoch, stream) from the trial's seed; zeros at the end of a purpose do not count."""
     state = np.random.SeedSequence([seed, *purpose]).generate_state(2, np.uint32)
     return int(state[0]) << 31 ^ int(state[1])
 

@@ -18,7 +18,7 @@ from raynas_snn.nas.network import channels_last
 from raynas_snn.nas.sampling import random_genotype
 from raynas_snn.nas.single_path import SinglePathNetwork, path_step, recalibrate
 from raynas_snn.space import load_space
-from raynas_snn.training.build import generator_for, macro_of, operations_of, seed_of
+from raynas_snn.training.build import check_kinds_of_cell, generator_for, macro_of, operations_of, seed_of
 from raynas_snn.training.checkpoint import load_checkpoint
 from raynas_snn.training.data import DeviceImages, augmentation_for, search_split
 from raynas_snn.training.distributed import World, average, average_buffers
@@ -43,14 +43,15 @@ def evolution_search(trial: TrialConfig, context: TrialContext, images: DeviceIm
     """
     operations = operations_of(load_space(trial.space))
     torch.manual_seed(seed_of(trial.seed, SEARCH))
-    macro = macro_of(trial, "search", num_classes, (*images.images.shape[1:],))
+    image_shape = (*images.images.shape[1:],)
+    check_kinds_of_cell(trial, num_classes, image_shape)
+    macro = macro_of(trial, "search", num_classes, image_shape)
     network = SinglePathNetwork(macro, operations, trial.search.auxiliary)
     channels_last(network.to(context.device))
     split = search_split(len(images), trial.seed, context.directory, World.current())
     weights_half, validation_half = (images.subset(indices) for indices in split)
-    saved = load_checkpoint(checkpoint_path(context.directory))
-    seconds = 0.0
-    if saved is None or saved["phase"] != EVOLVE_PHASE:
+    seconds, begun = 0.0, (load_checkpoint(checkpoint_path(context.directory)) or {}).get("phase")
+    if begun != EVOLVE_PHASE:
         seconds = _train_supernet(trial, context, network, list(operations), weights_half)
     evolution = Evolution(
         macro.num_nodes,

@@ -16,6 +16,7 @@ from raynas_snn.training.decoding import SUFFIXES
 from raynas_snn.training.image_files import ImageTree, LabelledFile, image_tree_dataset
 
 HELD_OUT = ("test", "val", "valid")
+_LIKE_PARTS = ("train", "training", "test", "testing", "val", "valid", "validation", "dev")
 EVERY = 5  # one image of so many is held out where there is no split
 
 
@@ -58,6 +59,9 @@ def _split(root: Path, held_out: str) -> ImageTree:
 
 
 def _unsplit(root: Path, names: list[str]) -> ImageTree:
+    alike = [name for name in names if name.lower() in _LIKE_PARTS]
+    if len(alike) > 1 and all(_folders(root / name) and not _own_images(root / name) for name in alike):
+        raise UserError(f"data.root: {str(root)!r} holds {', '.join(alike)}; name them train and test")
     _check_classes(root, names)
     train: list[LabelledFile] = []
     test: list[LabelledFile] = []

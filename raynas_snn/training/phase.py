@@ -122,6 +122,7 @@ class Phase:
             done, self.best, self.seconds = saved["epoch"], saved["best"], saved["seconds"]
             self.ended = saved["ended"]
             self.context.report(saved["row"])
+        del saved  # this frame lives as long as the phase, and a second network is large
         for index in range(done, self.epochs):
             if self.ended:
                 return

@@ -17,7 +17,7 @@ from raynas_snn.nas.sahd import sahd_score
 from raynas_snn.nas.sampling import random_genotype
 from raynas_snn.space import load_space
 from raynas_snn.training.augment import Augmentation
-from raynas_snn.training.build import generator_for, macro_of, operations_of, seed_of
+from raynas_snn.training.build import check_kinds_of_cell, generator_for, macro_of, operations_of, seed_of
 from raynas_snn.training.data import DeviceImages, search_split
 from raynas_snn.training.distributed import World, sum_over_workers
 from raynas_snn.training.found import SearchResult
@@ -38,7 +38,9 @@ def sahd_search(trial: TrialConfig, context: TrialContext, images: DeviceImages,
     """
     config, world = trial.search, World.current()
     operations = operations_of(load_space(trial.space))
-    macro = macro_of(trial, "search", num_classes, (*images.images.shape[1:],))
+    image_shape = (*images.images.shape[1:],)
+    check_kinds_of_cell(trial, num_classes, image_shape)
+    macro = macro_of(trial, "search", num_classes, image_shape)
     batches = _scoring_batches(trial, context, images)
     formula = config.sahd_formula
     phase = Phase("search", config.epochs, 0, {}, context)

@@ -12,7 +12,14 @@ from raynas_snn.nas.collapse import collapse_warning, skip_share
 from raynas_snn.nas.genotype import derive
 from raynas_snn.nas.network import Supernet, channels_last
 from raynas_snn.space import load_space
-from raynas_snn.training.build import drop_path_for, generator_for, macro_of, operations_of, seed_of
+from raynas_snn.training.build import (
+    check_kinds_of_cell,
+    drop_path_for,
+    generator_for,
+    macro_of,
+    operations_of,
+    seed_of,
+)
 from raynas_snn.training.data import Batch, DeviceImages, augmentation_for, search_split
 from raynas_snn.training.distributed import World, average_buffers, distribute
 from raynas_snn.training.evaluate import EVALUATION_BATCH, epoch_means, evaluate
@@ -38,6 +45,7 @@ def search(trial: TrialConfig, context: TrialContext, images: DeviceImages, num_
     operations = operations_of(load_space(trial.space))
     image_shape = (*images.images.shape[1:],)
     torch.manual_seed(seed_of(trial.seed, SEARCH))
+    check_kinds_of_cell(trial, num_classes, image_shape)
     macro = macro_of(trial, "search", num_classes, image_shape)
     supernet = Supernet(macro, operations, config.auxiliary)
     channels_last(supernet.to(device))

@@ -43,7 +43,7 @@ def _built_in(module: str, function: str, epochs: Callable[[SearchConfig], int])
 
 
 DARTS = _built_in("search", "search", lambda config: config.epochs)
-RANDOM = _built_in("unsearched", "draw_cells", lambda _: 0)
+RANDOM = _built_in("unsearched", "random_cells", lambda _: 0)
 SAHD = _built_in("sahd_search", "sahd_search", lambda config: config.epochs)
 EVOLUTION = _built_in(
     "evolution_search", "evolution_search", lambda config: config.epochs + config.evolution_generations

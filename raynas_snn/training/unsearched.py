@@ -18,7 +18,7 @@ from raynas_snn.trial import TrialContext
 MAX_GENOTYPE_BYTES = 1_000_000
 
 
-def draw_cells(
+def random_cells(
     trial: TrialConfig,
     context: TrialContext,  # noqa: ARG001
     images: DeviceImages,
@@ -46,15 +46,30 @@ def read_cells(
             "search.genotype: strategy fixed needs the file with the cells, such as a trial's genotype.json"
         )
     path = Path(trial.search.genotype).expanduser()
+    genotype = read_genotype(path)
     try:
-        genotype = Genotype.from_json(_read_text(path))
         check_operations(genotype, operations_of(load_space(trial.space)))
         expected = _num_nodes(trial, images, num_classes)
         if genotype.num_nodes != expected:
             raise UserError(f"genotype: {genotype.num_nodes} nodes per cell, but model.num_nodes is {expected}")
+        for kind, nodes in (("normal", genotype.normal), ("reduction", genotype.reduction)):
+            for source in {0, 1} - {edge.source for node in nodes for edge in node}:
+                raise UserError(f"genotype: no node of the {kind} cell reads input_{source}")
     except UserError as error:
         raise UserError(f"search.genotype: {str(path)!r}: {error}") from None
     return _untrained(genotype)
+
+
+def read_genotype(path: Path) -> Genotype:
+    """Reads a file with cells.
+
+    Raises:
+        UserError: Names the file, and what is wrong with it.
+    """
+    try:
+        return Genotype.from_json(_read_text(path))
+    except UserError as error:
+        raise UserError(f"search.genotype: {str(path)!r}: {error}") from None
 
 
 def _read_text(path: Path) -> str:

@@ -38,6 +38,8 @@ def trouble(trial, context):
     if trial.model.num_steps == 4:
         os.abort()
     metrics = fake(trial, context)
+    if trial.model.num_steps == 6:
+        return metrics | {"confusion": [1, 2]}
     return metrics | ({"accuracy": float("nan")} if trial.model.num_steps == 5 else {})
 
 
@@ -171,22 +173,23 @@ def test_failed_trials_are_recorded_with_their_reason_and_stay_out_of_the_means(
         settings={
             "trial": "trouble:RECIPE",
             "model.attention": "none",
-            "model.num_steps": {"choice": [1, 2, 3, 4, 5]},
+            "model.num_steps": {"choice": [1, 2, 3, 4, 5, 6]},
             "sweep.num_seeds": 1,
         },
     )
     assert ended.code == 3, ended.err
     records = {record["outer"]["model.num_steps"]: record for record in sweeper.records()}
-    assert [records[steps]["end_reason"] for steps in (1, 2, 3, 4, 5)] == ["finished"] + ["failed"] * 4
+    assert [records[steps]["end_reason"] for steps in (1, 2, 3, 4, 5, 6)] == ["finished"] + ["failed"] * 5
     assert records[2]["error"].startswith("RuntimeError: two lines of reason (details: ")
     assert records[3]["error"] == "a lower search.lr may help"
     assert records[4]["error"]
     assert records[5]["error"] == "the objective 'accuracy' is nan"
+    assert records[6]["error"] == "trial 'trouble:RECIPE' must return numbers; these are none: confusion"
     rows = {row["level"]: row for row in ended.json["rows"]}
-    assert [rows[steps]["num_failed"] for steps in (1, 2, 3, 4, 5)] == [0, 1, 1, 1, 1]
+    assert [rows[steps]["num_failed"] for steps in (1, 2, 3, 4, 5, 6)] == [0, 1, 1, 1, 1, 1]
     assert rows[5]["accuracy_mean"] is None
     states = [trial.state for trial in study_of(sweeper.folder / "run").get_trials()]
-    assert states == [TrialState.COMPLETE] + [TrialState.FAIL] * 4
+    assert states == [TrialState.COMPLETE] + [TrialState.FAIL] * 5
     assert "RuntimeError" in (sweeper.folder / "run" / "trials" / "p0001-s0" / "error.txt").read_text()
 
 
@@ -214,14 +217,17 @@ def test_a_train_worker_that_dies_is_started_again_but_not_for_ever(sweeper: Swe
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_sweep_says_how_to_continue(sweeper: Sweeper, number: signal.Signals) -> None:
     (sweeper.folder / "trouble.py").write_text(TROUBLE)
-    process = sweeper.start("--run-dir", "run", settings={"trial": "trouble:SLOW"})
+    settings = {"trial": "trouble:SLOW", "model.attention": {"choice": ["none", "ct"]}}
+    process = sweeper.start("--run-dir", "run", settings=settings)
     wait_until(lambda: len(sweeper.curve("p0000-s0")) > 1, process)
-    rival = sweeper.run("--run-dir", "run", settings={"trial": "trouble:SLOW"})
+    rival = sweeper.run("--run-dir", "run", settings=settings)
     assert rival.code == 2
     assert f"another driver is at work here: process {process.pid} on {socket.gethostname()}" in rival.err
     ended = interrupt(process, number)
     assert ended.code == 130, ended.err
-    assert ended.out.splitlines()[-1].startswith("Interrupted. To continue: python -m raynas_snn.sweep --run-dir run ")
+    last = ended.out.splitlines()[-1]
+    assert last.startswith("Interrupted. To continue: python -m raynas_snn.sweep --run-dir run ")
+    assert '["none", "ct"]' in last  # brackets are no markup
     assert "Traceback" not in ended.err
     assert not sweeper.records()
 

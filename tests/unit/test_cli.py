@@ -174,6 +174,9 @@ def test_dry_run_knows_earlier_work(capsys):
     assert "here (continues, 0 of its trials have ended)" in out
 
 
+DRAWN = ("--set", "sweep.sampler=random", "--set", "sweep.num_trials=2")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -188,7 +191,14 @@ def test_dry_run_knows_earlier_work(capsys):
         (["no_such.yaml"], "no_such.yaml: there is no such file"),
         (["--set", "data.name=digit"], "--set data.name: unknown data set 'digit'; did you mean 'digits'?"),
         (["--set", "data={name: cifar10, root: nowhere}"], "data.root"),
-        (["--print-config", "--set", "data={name: cifar10, root: nowhere}"], "data.root"),
+        (
+            ["--set", "model.attention_time_kernel={int: [3, 7]}", *DRAWN],
+            "model.attention_time_kernel: 4 is not allowed",
+        ),
+        (["--set", "model.stem_stride={int: [1, 8]}", *DRAWN], "model.stem_stride: 3 is not allowed"),
+        (["--set", "model.v_th={float: [0.1, 1.0], step: 1e-30}", *DRAWN], "step 1e-30 does not lead from 0.1 to 1.0"),
+        (["--set", "search={strategy: fixed, genotype: ~nobody/g.json}"], "there is no file '~nobody/g.json'"),
+        (["--set", f"search={{strategy: fixed, genotype: {'x' * 300}}}"], "there is no file"),
         (["--max-hours", "0"], "argument --max-hours: '0' is not a number above 0 and at most 100000"),
         (["--max-hours", "nan"], "argument --max-hours: 'nan' is not a number above 0"),
         (["--set", "sweep={sampler: tpe, num_trials: 1, warm_start: nowhere}"], "sweep.warm_start: nowhere: no such"),
@@ -274,3 +284,26 @@ def test_a_reader_that_leaves_early_is_no_trouble():
     assert process.wait(timeout=60) == 1
     assert process.stderr.read() == b""
     process.stderr.close()
+
+
+def test_a_sweep_file_can_be_written_where_the_data_is_not(capsys):
+    code, out, _ = run(capsys, "--print-config", "--set", "data={name: cifar10, root: nowhere}")
+    assert code == 0
+    assert "cifar10" in out
+
+
+@pytest.mark.parametrize(
+    ("strategy", "epochs"),
+    [("random", "0"), ("darts", "7"), ("evolution", "12"), ("{choice: [random, evolution]}", "0 to 12")],
+)
+def test_the_plan_counts_the_epochs_of_the_strategy(capsys, strategy, epochs):
+    search = ("--set", f"search.strategy={strategy}", "--set", "search.epochs=7")
+    _, out, _ = run(capsys, "--dry-run", *search, "--set", "search.evolution_generations=5")
+    assert f"epochs per trial  {epochs} search + 12 retrain" in out
+
+
+def test_cells_may_be_given_only_where_they_are_taken(capsys):
+    Path("g.json").write_text("{}")
+    genotype = "search.genotype={choice: [g.json], when: {search.strategy: fixed}}"
+    code, _, err = run(capsys, "--dry-run", "--set", "search.strategy={choice: [darts, fixed]}", "--set", genotype)
+    assert code == 0, err

@@ -109,6 +109,15 @@ def test_folders_that_do_not_fit(tmp_path, change, message):
     assert message in refusal(tmp_path / "root")
 
 
+@pytest.mark.parametrize("names", [("Train", "Test"), ("training", "validation")])
+def test_folders_that_are_surely_no_classes_are_told(tmp_path, names):
+    for name in names:
+        for label in ("cat", "dog"):
+            for number in range(6):
+                write_image(tmp_path / name / label / f"{number}.png")
+    assert "name them train and test" in refusal(tmp_path)
+
+
 def test_too_few_classes_or_images(tmp_path):
     assert "holds no class folders; at least two are needed" in refusal(tmp_path)
     write_image(tmp_path / "only" / "0.png")

@@ -195,3 +195,15 @@ def test_a_terminal_shows_the_fifteen_best() -> None:
     assert lines[-1].startswith("DARTS (decay 0.02) 2.00")
     assert "the 15 best of 17 by accuracy" in screen_note(rows)
     assert "15 best" not in screen_note(rows[:15])
+
+
+def test_where_a_condition_does_not_hold_the_network_is_what_was_trained() -> None:
+    when = {"when": {"search.strategy": "darts"}}
+    settings = config(
+        {"attention": {"choice": ["ma", "ct"], **when}, "channels": {"choice": [32, 64], **when}},
+        {"strategy": {"choice": ["darts", "random"]}},
+    )
+    drawn = record(0, {"search.strategy": "random"})
+    trained = {"p0000-s0": {"model": {"attention": "none", "channels": 16}}}
+    (network,) = networks([drawn], settings, trained.__getitem__)
+    assert (network.network, network.channels) == ("Random", 16)

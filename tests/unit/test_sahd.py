@@ -34,7 +34,8 @@ def slow_kernel(codes: list[list[int]], formula: str) -> list[list[float]]:
                 alpha = 0.5 / (expected + 1e-3)
             else:
                 alpha = 0.5 * size / expected if expected > 0 else 0.0
-            row.append(size - alpha * distance)
+            entry = size - alpha * distance
+            row.append(entry / size if formula == "normalised" else entry)
         kernel.append(row)
     return kernel
 
@@ -55,7 +56,7 @@ def slow_score(network: nn.Module, images: torch.Tensor, formula: str) -> float:
     return float(kernel.mean(dim=0).det().abs().log())
 
 
-@pytest.mark.parametrize("formula", ["corrected", "released"])
+@pytest.mark.parametrize("formula", ["corrected", "released", "normalised"])
 @pytest.mark.parametrize("num_steps", [1, 3])
 def test_equals_loops_over_pairs_of_images(formula, num_steps):
     torch.manual_seed(0)
@@ -117,3 +118,11 @@ def test_random_codes_are_half_as_near_as_equal_ones_however_sparse():
 def test_a_score_needs_neurons():
     with pytest.raises(ValueError, match="no neuron"):
         sahd_score(nn.Identity(), [torch.zeros(2, 1, 4, 4)], "corrected")
+
+
+def test_images_that_look_the_same_to_all_neurons_are_worth_nothing_however_many_others_differ():
+    images = torch.randn((200, 64, 1, 1), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    images[7] = images[150]
+    network = nn.Sequential(LIF(1, NeuronSettings(v_th=0.1)))
+    assert sahd_score(network, [images], "corrected") == -math.inf
+    assert sahd_score(network, [images[8:]], "corrected") > -math.inf

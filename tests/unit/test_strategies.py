@@ -230,9 +230,21 @@ def test_cells_from_a_file_that_will_not_do_are_one_line(tmp_path, searches):
         message = fixed(tmp_path, tmp_path / name)
         assert message.startswith(f"search.genotype: '{tmp_path / name}': ")
         assert expected in message
+    one_input = json.dumps(
+        {kind: [[{"operation": "skip_connect", "input": "input_0"}]] * 2 for kind in ("normal", "reduction")}
+    )
+    (tmp_path / "one_input.json").write_text(one_input)
+    assert "no node of the normal cell reads input_1" in fixed(tmp_path, tmp_path / "one_input.json")
     for nothing in (tmp_path / "missing.json", tmp_path):
         assert f"there is no file '{nothing}'" in fixed(tmp_path, nothing)
     config = trial("fixed", f"search.genotype={good}")
     good.unlink()  # after the sweep began
     with pytest.raises(UserError, match="cannot be read: No such file"):
         search(tmp_path / "trial", config)
+
+
+@pytest.mark.parametrize("strategy", ["darts", "sahd", "evolution"])
+def test_a_kind_of_cell_that_is_not_searched_is_not_derived(tmp_path, strategy):
+    other_shape = ("search.layers=2", "search.reductions=[0, 1]", "model.layers=3", "model.reductions=[1]")
+    with pytest.raises(UserError, match="the supernet has no normal cell"):
+        search(tmp_path / "trial", trial(strategy, *other_shape))

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from raynas_snn.config.outer import OuterParameter
 from raynas_snn.results import notes
+from raynas_snn.results.again import retraining_file
 from raynas_snn.results.columns import MISSING, Column, csv_text, screen_table
 from raynas_snn.results.markdown import escape, markdown_list, markdown_table
 from raynas_snn.results.pareto import Point, objectives_of
@@ -15,11 +16,9 @@ from raynas_snn.results.proposals import limits_of
 from raynas_snn.results.run_dir import RunDir
 from raynas_snn.results.screen import percent, short_names, short_number, short_scalar
 
-RETRAIN = (
-    "python -m raynas_snn.sweep FILE --set search.strategy=fixed --set search.genotype=RUN/trials/UID/genotype.json"
-)
-
 SCREEN_NOTE = "Pareto front: proposals that no other one beats; means over n seeds; cells lie in the run directory"
+
+FOLDER = "pareto"  # in the folder of the report, for the sweep files of the points
 
 _FRACTIONS = ("accuracy", "search_accuracy")
 _FRONT = (
@@ -53,16 +52,29 @@ def to_markdown(
     run: RunDir,
     warnings: Sequence[str] = (),
 ) -> str:
-    """Returns a page with the front and with the command that trains the cells of a point again."""
+    """Returns a page with the front, and with how the cells of a point are trained again."""
     page = [
         f"# {escape(str(setting(config, 'name')))}: Pareto front\n",
         markdown_table(_columns(config, parameters), points),
         markdown_list([_FRONT, *_limits(config)]),
-        f"```\n{RETRAIN}\n```\n",
-        "trains the cells of a point again: FILE is a sweep file, UID one of the point's trials, RUN this run "
-        f"directory ({escape(str(run.path))}). Further `--set` hold the outer parameters at the point's values.\n",
+        "Beside this page lies a sweep file for each point; it trains the point's cells again, with its settings:\n",
+        f"```\npython -m raynas_snn.sweep {run.report / FOLDER / _file_of(points[0])}\n```\n" if points else "",
     ]
     return "\n".join([*page, *(f"**Warning.** {escape(warning)}\n" for warning in warnings)])
+
+
+def to_sweep_files(points: Sequence[Point], config: Mapping[str, Any], run: RunDir) -> dict[str, str]:
+    """Returns a sweep file for each point whose cells are there, by name of the file: ``p0003.yaml``."""
+    files = {}
+    for point in points:
+        settings = run.trial(point.trials[0]).read_config()
+        if point.genotype is not None and settings is not None:
+            files[_file_of(point)] = retraining_file(config, settings, run.path / point.genotype)
+    return files
+
+
+def _file_of(point: Point) -> str:
+    return f"p{point.proposal:04d}.yaml"
 
 
 def to_terminal(points: Sequence[Point], config: Mapping[str, Any], parameters: Sequence[OuterParameter]) -> Table:

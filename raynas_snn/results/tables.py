@@ -58,13 +58,21 @@ def write_report(run: RunDir) -> Report:
         "networks_markdown": ("networks.md", networks_table.to_markdown(all_networks, config, doubts)),
         "networks_latex": ("networks.tex", networks_table.to_latex(all_networks, config, doubts)),
     }
+    again: dict[str, str] = {}
     if front is not None:
+        again = pareto_table.to_sweep_files(front, config, run)
         texts["pareto_csv"] = ("pareto.csv", pareto_table.to_csv(front, config, parameters))
         texts["pareto_markdown"] = ("pareto.md", pareto_table.to_markdown(front, config, parameters, run, doubts))
     try:
-        run.report.mkdir(exist_ok=True)
+        again_folder = run.report / pareto_table.FOLDER
+        (again_folder if again else run.report).mkdir(parents=True, exist_ok=True)
         for name, text in texts.values():
             write_text(run.report / name, text)
+        for name, text in again.items():
+            write_text(again_folder / name, text)
+        for left in again_folder.glob("p*.yaml"):
+            if left.name not in again:  # of a point that is on the front no longer
+                left.unlink()
     except OSError as error:
         raise UserError(f"{run.report}: cannot write the report: {error.strerror}") from None
     files = {key: run.report / name for key, (name, _) in texts.items()}

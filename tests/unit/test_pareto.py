@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
+from raynas_snn.config import load_sweep
 from raynas_snn.results.pareto import Point, pareto_front
 from raynas_snn.results.pareto_table import to_csv, to_markdown
 from raynas_snn.results.planned import outer_parameters
 from raynas_snn.results.records import EndReason, TrialRecord
 from raynas_snn.results.run_dir import RunDir
+from raynas_snn.results.tables import write_report
 
 CONFIG: dict[str, Any] = {
     "name": "hunt",
@@ -87,9 +89,30 @@ def test_the_files(run: RunDir) -> None:
     page = to_markdown(points, config, parameters, run, ["look out"])
     assert "| Proposal | Seeds | accuracy % (max) | energy_uj (min) | attention | decay | Cells |" in page
     assert "| 1 | 1 | 30.00 | 5 | a\\|b | 0.1429 | trials/p0001-s0/genotype.json |" in page
-    assert (
-        "python -m raynas_snn.sweep FILE --set search.strategy=fixed "
-        "--set search.genotype=RUN/trials/UID/genotype.json" in page
-    )
+    assert f"python -m raynas_snn.sweep {run.report}/pareto/p0001.yaml\n" in page
     assert "spikes up to 1,000,000" in page
     assert "**Warning.** look out" in page
+
+
+def test_a_point_has_a_sweep_file_that_trains_its_cells_again(tmp_path: Path) -> None:
+    outer = ("model.attention={choice: [none, ma]}", "model.decay={float: [0.1, 0.9]}", "search.epochs=3")
+    hunt = load_sweep(
+        None,
+        (*outer, "sweep={sampler: nsga2, num_trials: 2, objectives: {accuracy: maximize, spikes: minimize}}"),
+    )
+    run = RunDir.create(tmp_path / "run", hunt.resolved(), {})
+    trial = hunt.trial_config(0, 0, {"model.attention": "ma", "model.decay": 0.3})
+    folder = run.trial(trial.uid).create()
+    folder.config.write_text(trial.model_dump_json())
+    folder.genotype.write_text("{}")
+    metrics = {"accuracy": 0.5, "spikes": 3.0}
+    run.append(TrialRecord(trial.uid, 0, 0, dict(trial.outer), "finished", 3, 1.0, metrics))
+    (run.report / "pareto").mkdir(parents=True)
+    (run.report / "pareto" / "p0009.yaml").write_text("of a point that was on the front before")
+    write_report(run)
+    assert [path.name for path in (run.report / "pareto").iterdir()] == ["p0000.yaml"]
+    again = load_sweep(run.report / "pareto" / "p0000.yaml")
+    assert again.num_proposals() == 1
+    once_more = again.trial_config(0, 0, {})
+    assert (once_more.model, once_more.retrain, once_more.data) == (trial.model, trial.retrain, trial.data)
+    assert (once_more.search.strategy, once_more.search.genotype) == ("fixed", str(folder.genotype))

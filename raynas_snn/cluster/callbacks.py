@@ -6,6 +6,7 @@ from typing import Any, get_args
 from ray.tune import Callback
 
 from raynas_snn.cluster.display import Display
+from raynas_snn.cluster.interruption import Interruption
 from raynas_snn.cluster.ledger import Ledger
 from raynas_snn.cluster.progress import SweepProgress, TrialProgress
 from raynas_snn.cluster.searcher import config_of
@@ -17,14 +18,19 @@ from raynas_snn.results.files import write_json, write_text
 class Bookkeeper(Callback):
     """Turns Tune's events into records. What a trial achieved is read from its folder, not from Tune."""
 
-    def __init__(self, ledger: Ledger, progress: SweepProgress, display: Display) -> None:
+    def __init__(self, ledger: Ledger, progress: SweepProgress, display: Display, interruption: Interruption) -> None:
         self._ledger = ledger
         self._progress = progress
         self._display = display
+        self._interruption = interruption
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its callbacks; nobody reads that back, so there is nothing in it."""
         return {}
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Ends the sweep if that was asked for in a moment that swallowed it."""
+        self._interruption.check()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Shows the trial, and saves its configuration in its folder."""

@@ -2,14 +2,12 @@
 
 import os
 import shutil
-import signal
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 import ray
 from ray import tune
@@ -17,9 +15,9 @@ from rich.console import Console
 
 from raynas_snn.cluster.callbacks import Bookkeeper
 from raynas_snn.cluster.connection import concurrency, connect
-from raynas_snn.cluster.deadline import Deadline
 from raynas_snn.cluster.display import display_for
 from raynas_snn.cluster.halving import make_scheduler, rungs_between
+from raynas_snn.cluster.interruption import Interruption
 from raynas_snn.cluster.ledger import Ledger
 from raynas_snn.cluster.parts import check_parts
 from raynas_snn.cluster.progress import SweepProgress
@@ -74,7 +72,7 @@ def run_sweep(
         UserError: If another driver works on the run, no Ray answers at the address, no trial can ever fit, asha
             could never stop one, or what the sweep file names is not what it is named for.
     """
-    deadline, sweep = Deadline(max_hours, begun), plan.sweep
+    interruption, sweep = Interruption(max_hours, begun), plan.sweep
     check_parts(sweep)
     if sweep.config.sweep.scheduler == "asha":
         rungs_between(sweep)
@@ -89,7 +87,7 @@ def run_sweep(
                 return _outcome(ledger, num_run=0)
         stack.enter_context(output_to(os.devnull))
         dashboard_url = stack.enter_context(connect(address))
-        stack.enter_context(_terminate_like_interrupt())  # after Ray has set its own handler
+        stack.enter_context(interruption.by_signals())  # after Ray has set its own handlers
         side_by_side = concurrency(sweep.config.resources)
         if not plan.continues:
             nodes = [dict(node["Resources"]) for node in ray.nodes()]
@@ -101,16 +99,16 @@ def run_sweep(
         _announce(console, ledger, dashboard_url, side_by_side, plan.continues)
         ended_before = len(ledger.records)
         try:
-            with deadline.enforced(), output_to(run.path / RAY_LOG):
-                _run_missing(ledger, side_by_side, console)
+            with interruption.by_time(), output_to(run.path / RAY_LOG):
+                _run_missing(ledger, side_by_side, console, interruption)
         except KeyboardInterrupt:
-            reason = f"Time is up after {deadline.hours:g} h" if deadline.is_past else "Interrupted"
+            reason = f"Time is up after {max_hours:g} h" if interruption.time_is_up else "Interrupted"
             console.print(f"{reason}. To continue: {command_line()}", highlight=False, soft_wrap=True)
             return _outcome(ledger, len(ledger.records) - ended_before, interrupted=True)
     return _outcome(ledger, len(ledger.records) - ended_before)
 
 
-def _run_missing(ledger: Ledger, side_by_side: int, console: Console) -> None:
+def _run_missing(ledger: Ledger, side_by_side: int, console: Console, interruption: Interruption) -> None:
     """Lets Tune run the missing trials with a new Tuner; no state of an earlier one is read."""
     config = ledger.sweep.config
     progress = SweepProgress(ledger.num_trials, Counter(record.end_reason for record in ledger.records.values()))
@@ -136,7 +134,7 @@ def _run_missing(ledger: Ledger, side_by_side: int, console: Console) -> None:
                 name="tune",
                 storage_path=str(scratch),
                 verbose=0,
-                callbacks=[Bookkeeper(ledger, progress, display)],
+                callbacks=[Bookkeeper(ledger, progress, display, interruption)],
                 failure_config=tune.FailureConfig(max_failures=1),  # a node may be lost under a trial's driver
             ),
         ).fit()
@@ -152,20 +150,6 @@ def _scratch(run: RunDir) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _terminate_like_interrupt() -> Iterator[None]:
-    """Treats SIGTERM, which batch systems send, as Ctrl-C."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def _announce(console: Console, ledger: Ledger, dashboard_url: str | None, side_by_side: int, continued: bool) -> None:

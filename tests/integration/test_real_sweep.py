@@ -14,18 +14,13 @@ from raynas_snn.nas.genotype import Genotype
 pytestmark = pytest.mark.ray
 
 
-def test_two_workers_reach_what_one_reaches(sweeper: Sweeper) -> None:
+def test_two_workers_train_one_network(sweeper: Sweeper) -> None:
     settings = TINY | {"model.attention": "ma", "retrain.epochs": 12, "retrain.batch_size": 16}
-    accuracies = []
-    for workers in (1, 2):
-        run = f"run{workers}"
-        ended = sweeper.run("--run-dir", run, settings={**settings, "resources.num_workers": workers})
-        assert ended.code == 0, ended.err
-        (record,) = sweeper.records(run)
-        accuracies.append(record["metrics"]["accuracy"])
-        check_trial_folder(sweeper.folder / run / "trials" / record["uid"], record)
-    assert min(accuracies) > 0.8, accuracies  # chance is 0.1
-    assert accuracies[0] == pytest.approx(accuracies[1], abs=0.1)
+    ended = sweeper.run("--run-dir", "run", settings={**settings, "resources.num_workers": 2})
+    assert ended.code == 0, ended.err
+    (record,) = sweeper.records()
+    assert record["metrics"]["accuracy"] > 0.8  # chance is 0.1
+    check_trial_folder(sweeper.folder / "run" / "trials" / record["uid"], record)
 
 
 def check_trial_folder(folder: Path, record: dict) -> None:

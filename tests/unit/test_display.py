@@ -2,13 +2,14 @@
 
 import io
 import signal
+import sys
 import time
 
 import pytest
 from rich.console import Console
 
-from raynas_snn.cluster.deadline import Deadline
 from raynas_snn.cluster.display import LineDisplay, LiveDisplay, end_line, summary_line
+from raynas_snn.cluster.interruption import Interruption
 from raynas_snn.cluster.progress import SweepProgress, TrialProgress
 from raynas_snn.config import load_sweep
 from raynas_snn.results.records import TrialRecord
@@ -61,20 +62,39 @@ def test_a_warning_has_a_line_of_its_own(kind):
 
 
 def test_the_deadline_interrupts_and_is_known_to_have_passed():
-    deadline = Deadline(0.05 / 3600)
-    with pytest.raises(KeyboardInterrupt), deadline.enforced():
+    interruption = Interruption(0.05 / 3600)
+    with pytest.raises(KeyboardInterrupt), interruption.by_time():
         time.sleep(10)
-    assert deadline.is_past
-    with pytest.raises(KeyboardInterrupt), deadline.enforced():  # counted from when it was made
+    assert interruption.time_is_up
+    with pytest.raises(KeyboardInterrupt), interruption.by_time():  # counted from when it was made
         time.sleep(10)
 
 
 def test_a_deadline_that_is_far_off_leaves_no_trace():
     before = signal.getsignal(signal.SIGALRM)
     for hours in (None, 1.0):
-        deadline = Deadline(hours)
-        with deadline.enforced():
+        interruption = Interruption(hours)
+        with interruption.by_time():
             pass
-        assert not deadline.is_past
+        assert not interruption.time_is_up
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
     assert signal.getsignal(signal.SIGALRM) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_that_was_swallowed_comes_again(number, monkeypatch):
+    swallowed = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda lost: swallowed.append(lost.exc_type))
+
+    class Swallows:
+        def __del__(self):
+            signal.raise_signal(number)
+            time.sleep(0.01)
+
+    interruption = Interruption()
+    interruption.check()
+    with interruption.by_signals():
+        Swallows()
+    assert swallowed == [KeyboardInterrupt]
+    with pytest.raises(KeyboardInterrupt):
+        interruption.check()

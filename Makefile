@@ -15,12 +15,7 @@ sweep: $(VENV)/.installed
 	$(BIN)/python -m raynas_snn.sweep $(ARGS)
 
 test: lint
-ifeq ($(ARGS),)
-	$(BIN)/python -m pytest --numprocesses 2 tests/unit
-	$(BIN)/python -m pytest tests/integration tests/gpu
-else
 	$(BIN)/python -m pytest $(ARGS)
-endif
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

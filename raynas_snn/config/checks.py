@@ -99,7 +99,7 @@ def _check_search(sweep: Sweep) -> list[Problem]:
             text = "'fixed' needs search.genotype, a file with the cells such as a trial's genotype.json"
             problems.append(Problem(("search", "strategy"), text))
         elif written is not None and not _is_file(written):
-            problems.append(Problem(("search", "genotype"), f"there is no file {show(written)}"))
+            problems.append(Problem(("search", "genotype"), f"there is no file {written!r}"))
     warmup, epochs = max(sweep.values_of("search.warmup_epochs")), min(sweep.values_of("search.epochs"))
     if warmup >= epochs:
         text = f"{warmup} leaves none of search.epochs = {epochs} for alpha; it must be below"

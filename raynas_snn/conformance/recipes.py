@@ -88,8 +88,9 @@ def check_trial(name: str) -> None:
     epochs = [int(row["epoch"]) for row in reports]
     promise(epochs == list(range(1, recipe.total_epochs(trial) + 1)), name, f"reports its epochs, not {epochs}")
     promise(all("phase" in row for row in reports), name, "names the phase in each report")
-    promise("accuracy" in metrics, name, "returns an accuracy")
-    promise(all(math.isfinite(value) for value in metrics.values()), name, "returns finite numbers")
+    with promised(name, "returns finite numbers by name"):
+        promise("accuracy" in metrics, name, "returns an accuracy")
+        promise(all(math.isfinite(value) for value in metrics.values()), name, "returns finite numbers")
 
 
 def check_sampler(name: str) -> None:

@@ -26,3 +26,22 @@ def test_a_whole_trial_learns_digits(tmp_path):
     sweep = load_sweep(None, ("model.attention=ma", "search.epochs=1", "retrain.epochs=12"))
     context = TrialContext(tmp_path, print, "cuda:0")
     assert search_then_retrain(sweep.trial_config(0, 0, {}), context)["accuracy"] > 0.8
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("search.strategy=sahd", "search.sahd_candidates=4"),
+        ("search.strategy=evolution", "search.evolution_population=4", "search.evolution_generations=2"),
+        ("search.unrolled=true", "search.auxiliary=true", "search.drop_path=0.2", "retrain.drop_path=0.2"),
+        ("model.attention=temporal", "model.stem_stride=2"),
+        ("model.attention=ct", "model.attention_window=causal", "model.num_nodes=3"),
+        ("model.attention_fold_time=true", "model.num_steps=3"),
+    ],
+    ids=str,
+)
+def test_every_option_runs_there(tmp_path, overrides):
+    small = ("model.attention=ma", "model.channels=4", "search.channels=4", "retrain.epochs=1", "data.num_train=128")
+    context = TrialContext(tmp_path, lambda _: None, "cuda:0")
+    metrics = search_then_retrain(load_sweep(None, (*small, *overrides)).trial_config(0, 0, {}), context)
+    assert metrics["spikes"] > 0

@@ -8,14 +8,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: sweep test lint format clean
+.PHONY: sweep test unit sweeps lint format clean
 .DEFAULT_GOAL := sweep
 
 sweep: $(VENV)/.installed
 	$(BIN)/python -m raynas_snn.sweep $(ARGS)
 
 test: lint
+ifeq ($(ARGS),)
+	$(MAKE) --jobs 2 --output-sync=target --no-print-directory unit sweeps
+else
 	$(BIN)/python -m pytest $(ARGS)
+endif
+
+unit sweeps:
+	$(BIN)/python -m pytest $(if $(filter unit,$@),tests/unit,tests/integration tests/gpu)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

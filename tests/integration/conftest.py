@@ -14,10 +14,3 @@ def sweeper(tmp_path: Path) -> Sweeper:
 @pytest.fixture(scope="module")
 def shared_sweeper(tmp_path_factory: pytest.TempPathFactory) -> Sweeper:
     return Sweeper(tmp_path_factory.mktemp("shared"))
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Real sweeps take all cores: one at a time."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("sweeps"))

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from raynas_snn import SearchSpace
-from raynas_snn.nas.operations import BatchNorm, MakeNeuron, Operation
+from raynas_snn.nas.operations import MakeNeuron, Operation
+from raynas_snn.snn.normalise import BatchNorm
 from search_spaces.darts_snn import darts_snn
 
 

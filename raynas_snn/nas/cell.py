@@ -5,16 +5,19 @@ attention; ``fire`` turns it into the spikes that the next cells read.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property, reduce
+from functools import reduce
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from raynas_snn.nas.convolutions import PointwiseConv2d
 from raynas_snn.nas.drop_path import DropPath
 from raynas_snn.nas.genotype import Node
 from raynas_snn.nas.macro import CellPlan, Macro
-from raynas_snn.nas.operations import BatchNorm, FactorizedReduce, Operation, Zero
+from raynas_snn.nas.mixture import add_mixtures
+from raynas_snn.nas.operations import FactorizedReduce, Operation, Zero
+from raynas_snn.snn.normalise import BatchNorm
 
 MakeOperation = Callable[..., Operation]
 
@@ -25,12 +28,14 @@ class Source:
     def __init__(self, values: Tensor, neuron: nn.Module) -> None:
         self.values = values
         self._neuron = neuron
+        self._spikes: Tensor | None = None
 
-    @cached_property
+    @property
     def spikes(self) -> Tensor:
         """The spikes of the node's neurons, same shape as its values."""
-        spikes: Tensor = self._neuron(self.values)
-        return spikes
+        if self._spikes is None:  # no cached_property: its lock breaks torch.compile's graph before Python 3.12
+            self._spikes = cast(Tensor, self._neuron(self.values))
+        return self._spikes
 
     def read_by(self, operation: Operation) -> Tensor:
         """What an operation starts from."""
@@ -102,20 +107,24 @@ class SearchCell(Cell):
         """
         weight_of = [row.unbind() for row in weights.unbind()]
         states = [self.preprocess_0(before_previous), self.preprocess_1(previous)]
-        contributions: list[list[Tensor]] = [[] for _ in range(self.plan.num_nodes)]
+        totals: list[Tensor | None] = [None] * self.plan.num_nodes  # what has reached each node so far
         for j in range(self.plan.num_nodes + 1):
             source = self._source(j, states[j])
-            shared = {key: op(source.read_by(op)) for key, op in _operations(self.shared[j])}
-            for node in range(max(0, j - 1), self.plan.num_nodes):
-                edge = node * (node + 3) // 2 + j
-                for key, unscaled in shared.items():
-                    contributions[node].append(unscaled * weight_of[edge][self.columns[key]])
+            edges = {node: node * (node + 3) // 2 + j for node in range(max(0, j - 1), self.plan.num_nodes)}
+            for node, edge in edges.items():
                 for key, op in _operations(self.edges[edge]):
-                    path = op(source.read_by(op), weight_of[edge][self.columns[key]])
-                    contributions[node].append(path if drop_path is None else drop_path(path))
-                contributions[node] = [reduce(torch.add, contributions[node])]
+                    x, weight = source.read_by(op), weight_of[edge][self.columns[key]]
+                    if drop_path is None:
+                        totals[node] = op.add_to(totals[node], x, weight)
+                    else:
+                        totals[node] = _sum(totals[node], drop_path(op(x, weight)))
+            if shared := dict(_operations(self.shared[j])):
+                maps = [op(source.read_by(op)) for op in shared.values()]
+                mixed = [weight_of[edge][self.columns[key]] for edge in edges.values() for key in shared]
+                so_far = [torch.zeros_like(maps[0]) if total is None else total for total in totals[-len(edges) :]]
+                totals[-len(edges) :] = add_mixtures(so_far, maps, torch.stack(mixed).view(len(edges), -1))
             if j >= 1:  # node j - 1 reads no source beyond this one
-                states.append(contributions[j - 1].pop())
+                states.append(cast(Tensor, totals[j - 1]))
         features: Tensor = self.attention(torch.cat(states[2:], dim=1))
         return features
 
@@ -163,7 +172,11 @@ def module_key(operation: str) -> str:
 
 def pointwise(channels_in: int, channels_out: int, searching: bool) -> nn.Sequential:
     """A cell's preprocessing of an input that already spikes: 1x1 convolution and BatchNorm."""
-    return nn.Sequential(nn.Conv2d(channels_in, channels_out, 1, bias=False), BatchNorm(channels_out, searching))
+    return nn.Sequential(PointwiseConv2d(channels_in, channels_out), BatchNorm(channels_out, searching))
+
+
+def _sum(total: Tensor | None, path: Tensor) -> Tensor:
+    return path if total is None else total + path
 
 
 def _operations(named: nn.Module) -> Iterable[tuple[str, Operation]]:

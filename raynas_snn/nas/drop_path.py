@@ -18,12 +18,12 @@ class DropPath:
     def __init__(self, probability: float, num_steps: int, generator: torch.Generator) -> None:
         self._keep = 1 - probability
         self._num_steps = num_steps
-        self._generator = generator
+        self.generator = generator
 
     def __call__(self, path: Tensor) -> Tensor:
         """Maps ``path [T*N, C, H, W]`` to a path of the same shape and expectation."""
         number = len(path) // self._num_steps
-        chances = torch.rand(number, generator=self._generator, device=path.device)
+        chances = torch.rand(number, generator=self.generator, device=path.device)
         mask = (chances < self._keep).to(path.dtype) / self._keep
         return path * mask.repeat(self._num_steps)[:, None, None, None]
 

@@ -13,8 +13,9 @@ from raynas_snn.nas.cell import Cell, DerivedCell, MakeOperation, SearchCell
 from raynas_snn.nas.drop_path import DropPath
 from raynas_snn.nas.genotype import Genotype
 from raynas_snn.nas.macro import STEM_MULTIPLIER, CellPlan, Macro
-from raynas_snn.nas.operations import BatchNorm
+from raynas_snn.nas.recompute import recomputed
 from raynas_snn.snn.encoding import mean_over_time, present_static
+from raynas_snn.snn.normalise import BatchNorm
 
 
 class CellNetwork(nn.Module):
@@ -24,7 +25,12 @@ class CellNetwork(nn.Module):
         macro: The outer shape.
         make_cell: Builds one cell.
         auxiliary: Whether there is an auxiliary head, behind the last reduction.
+
+    Attributes:
+        recompute: Compute the activations of each cell again in the backward pass, instead of keeping them.
     """
+
+    recompute = False
 
     def __init__(self, macro: Macro, make_cell: Callable[[CellPlan], Cell], auxiliary: bool) -> None:
         super().__init__()
@@ -37,13 +43,17 @@ class CellNetwork(nn.Module):
         self.auxiliary = AuxiliaryHead(width, macro) if auxiliary else None
 
     def classify(
-        self, images: Tensor, run_cell: Callable[[nn.Module, Tensor, Tensor], Tensor]
+        self,
+        images: Tensor,
+        run_cell: Callable[[nn.Module, Tensor, Tensor], Tensor],
+        drop_path: DropPath | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Runs the stem, all cells one after the other, and the heads.
 
         Args:
             images: ``[N, C, H, W]``.
             run_cell: Maps a cell and the spikes of the two cells before it to the cell's features.
+            drop_path: What ``run_cell`` drops paths with.
 
         Returns:
             Logits ``[N, classes]``, the mean over time steps; those of the auxiliary head in training, else None.
@@ -51,7 +61,11 @@ class CellNetwork(nn.Module):
         before_previous = previous = self.stem(images)
         features, auxiliary_logits = previous, None
         for index, cell in enumerate(self.cells):
-            features = run_cell(cell, before_previous, previous)
+            if self.recompute and torch.is_grad_enabled():
+                generator = None if drop_path is None else drop_path.generator
+                features = recomputed(run_cell, cell, before_previous, previous, generator=generator)
+            else:
+                features = run_cell(cell, before_previous, previous)
             if self.training and self.auxiliary is not None and index == self.macro.auxiliary_index:
                 auxiliary_logits = self.auxiliary(features)
             if index + 1 < len(self.cells):
@@ -91,7 +105,7 @@ class Supernet(CellNetwork):
             features: Tensor = cell(before_previous, previous, weights, drop_path if self.training else None)
             return features
 
-        return self.classify(images, run_cell)
+        return self.classify(images, run_cell, drop_path)
 
 
 class DerivedNetwork(CellNetwork):
@@ -129,7 +143,7 @@ class DerivedNetwork(CellNetwork):
             features: Tensor = cell(before_previous, previous, drop_path if self.training else None)
             return features
 
-        return self.classify(images, run_cell)
+        return self.classify(images, run_cell, drop_path)
 
 
 class Stem(nn.Module):
@@ -206,5 +220,12 @@ def check_operations(genotype: Genotype, operations: Mapping[str, MakeOperation]
 
 
 def channels_last(network: nn.Module) -> nn.Module:
-    """Lays the weights out as the convolutions read them fastest; images must come in the same layout."""
-    return network.to(memory_format=torch.channels_last)
+    """Lays the weights out as the convolutions read them fastest; images must come in the same layout.
+
+    Weights of one input channel or one pixel are the same in both layouts and stay as they are: their strides would
+    only be called something else, and DDP would find them different from those of their gradients.
+    """
+    for parameter in network.parameters():
+        if parameter.dim() == 4 and parameter.shape[1] > 1 and parameter.shape[2:].numel() > 1:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return network

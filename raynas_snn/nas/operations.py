@@ -16,7 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raynas_snn.nas.depthwise import DepthwiseConv2d
+from raynas_snn.nas.convolutions import DepthwiseConv2d, PointwiseConv2d
+from raynas_snn.snn.neuron import normalise_and_fire
+from raynas_snn.snn.normalise import BatchNorm
 
 MakeNeuron = Callable[[], nn.Module]
 
@@ -41,34 +43,11 @@ class Operation(nn.Module):
         """Contribution of a source ``x [T*N, C, H, W]``, times the scalar ``scale`` if there is one."""
         raise AssertionError(f"{type(self).__name__} must define forward")
 
-
-class BatchNorm(nn.BatchNorm2d):
-    """Batch normalisation over ``T*N, H, W``, optionally with one scalar in place of the affine weights.
-
-    Statistics are taken over all time steps together (as in tdBN); per step it would be another function.
-    """
-
-    def __init__(self, channels: int, searching: bool = False) -> None:
-        super().__init__(channels, affine=not searching)
-
-    def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
-        """Normalises ``x``; ``scale`` multiplies the result and must be left out when there are affine weights."""
-        if scale is None:
-            return super().forward(x)
-        if self.training and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-        # contiguous: torch 2.13 gave a wrong gradient on the CPU for an expanded weight (stride 0), silently.
-        weight = scale.expand(self.num_features).contiguous()
-        return F.batch_norm(
-            x,
-            self.running_mean,
-            self.running_var,
-            weight,
-            None,
-            self.training,
-            self.momentum or 0.0,
-            self.eps,
-        )
+    def add_to(self, total: Tensor | None, x: Tensor, scale: Tensor) -> Tensor:
+        """Adds the contribution to ``total`` in place; returns it alone where there is no total yet."""
+        contribution: Tensor = self(x, scale)
+        # The first one is copied: others are added to it, and its own backward pass may need it as it is.
+        return contribution.clone() if total is None else total.add_(contribution)
 
 
 class Zero(Operation):
@@ -142,8 +121,8 @@ class FactorizedReduce(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int, searching: bool = False) -> None:
         super().__init__()
-        self.even = nn.Conv2d(channels_in, channels_out // 2, 1, stride=2, bias=False)
-        self.odd = nn.Conv2d(channels_in, channels_out - channels_out // 2, 1, stride=2, bias=False)
+        self.even = PointwiseConv2d(channels_in, channels_out // 2, stride=2)
+        self.odd = PointwiseConv2d(channels_in, channels_out - channels_out // 2, stride=2)
         self.norm = BatchNorm(channels_out, searching)
 
     def forward(self, spikes: Tensor, scale: Tensor | None = None) -> Tensor:
@@ -158,7 +137,26 @@ class FactorizedReduce(nn.Module):
         return reduced
 
 
-class _SepConv(Operation):
+class _Convolution(Operation):
+    """Convolutions that end in a BatchNorm; it can add to a node's sum without writing the contribution by itself."""
+
+    def convolve(self, x: Tensor) -> tuple[Tensor, BatchNorm]:
+        """What the last BatchNorm reads, and that BatchNorm."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
+        """Reads spikes."""
+        convolved, norm = self.convolve(x)
+        contribution: Tensor = norm(convolved, scale)
+        return contribution
+
+    def add_to(self, total: Tensor | None, x: Tensor, scale: Tensor) -> Tensor:
+        """As `forward`, in place."""
+        convolved, norm = self.convolve(x)
+        return norm.add_to(total, convolved, scale)
+
+
+class _SepConv(_Convolution):
     """Depthwise and pointwise convolution and BatchNorm, twice, with a neuron before each."""
 
     kernel_size: ClassVar[int]
@@ -166,18 +164,18 @@ class _SepConv(Operation):
     def __init__(self, channels: int, stride: int, make_neuron: MakeNeuron, searching: bool) -> None:
         super().__init__(channels, stride, make_neuron, searching)
         self.depthwise_1 = DepthwiseConv2d(channels, self.kernel_size, stride)
-        self.pointwise_1 = nn.Conv2d(channels, channels, 1, bias=False)
+        self.pointwise_1 = PointwiseConv2d(channels, channels)
         self.norm_1 = BatchNorm(channels, searching)
         self.neuron = make_neuron()
-        self.depthwise_2 = DepthwiseConv2d(channels, self.kernel_size, 1)
-        self.pointwise_2 = nn.Conv2d(channels, channels, 1, bias=False)
+        binary = getattr(self.neuron, "binary", False)
+        self.depthwise_2 = DepthwiseConv2d(channels, self.kernel_size, 1, own_spikes=binary)
+        self.pointwise_2 = PointwiseConv2d(channels, channels)
         self.norm_2 = BatchNorm(channels, searching)
 
-    def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
-        """Reads spikes."""
-        x = self.neuron(self.norm_1(self.pointwise_1(self.depthwise_1(x))))
-        out: Tensor = self.norm_2(self.pointwise_2(self.depthwise_2(x)), scale)
-        return out
+    def convolve(self, x: Tensor) -> tuple[Tensor, BatchNorm]:
+        """Twice, with the second neuron between."""
+        x = normalise_and_fire(self.norm_1, self.neuron, self.pointwise_1(self.depthwise_1(x)))
+        return self.pointwise_2(self.depthwise_2(x)), self.norm_2
 
 
 class SepConv3x3(_SepConv):
@@ -192,7 +190,7 @@ class SepConv5x5(_SepConv):
     kernel_size = 5
 
 
-class _DilConv(Operation):
+class _DilConv(_Convolution):
     """Dilated depthwise and pointwise convolution and BatchNorm."""
 
     kernel_size: ClassVar[int]
@@ -200,13 +198,12 @@ class _DilConv(Operation):
     def __init__(self, channels: int, stride: int, make_neuron: MakeNeuron, searching: bool) -> None:
         super().__init__(channels, stride, make_neuron, searching)
         self.depthwise = DepthwiseConv2d(channels, self.kernel_size, stride, dilation=2)
-        self.pointwise = nn.Conv2d(channels, channels, 1, bias=False)
+        self.pointwise = PointwiseConv2d(channels, channels)
         self.norm = BatchNorm(channels, searching)
 
-    def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
-        """Reads spikes."""
-        out: Tensor = self.norm(self.pointwise(self.depthwise(x)), scale)
-        return out
+    def convolve(self, x: Tensor) -> tuple[Tensor, BatchNorm]:
+        """Once."""
+        return self.pointwise(self.depthwise(x)), self.norm
 
 
 class DilConv3x3(_DilConv):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from raynas_snn.nas.bilevel import Alphas, StepResult, follow, with_auxiliary
 from raynas_snn.nas.network import Supernet
@@ -74,24 +74,25 @@ class Lookahead:
         auxiliary_weight: float = 0.0,
         radius: float = RADIUS,
     ) -> None:
-        self._supernet, self._alphas, self._optimizer = supernet, alphas, weight_optimizer
-        self._average, self._auxiliary_weight = average, auxiliary_weight
-        self._names, self._weights = zip(*supernet.named_parameters(), strict=True)
-        self._buffers = {name: buffer.clone() for name, buffer in supernet.named_buffers()}  # written to, then lost
+        self._gradient, self._alphas, self._optimizer = _Gradient(supernet, auxiliary_weight), alphas, weight_optimizer
+        self._average = average
+        self._names, self._weights = zip(*self._gradient.named_parameters(), strict=True)
+        # written to, then lost
+        self._buffers = {name: buffer.clone() for name, buffer in self._gradient.named_buffers()}
         self.radius = radius
 
     def gradients(self, train: Batch, validation: Batch) -> tuple[list[Tensor], StepResult]:
         """Returns one gradient for each table of alphas, averaged over the workers."""
         tables = list(self._alphas.parameters())
         ahead = [weight.requires_grad_() for weight in self._one_step_ahead(train)]
-        loss, result = self._loss(ahead, validation)
-        gradients = self._grad(loss, [*tables, *ahead])
+        gradients, result = self._gradients(ahead, validation, [*tables, *ahead])
+        self._average(gradients)
         direct, v = gradients[: len(tables)], gradients[len(tables) :]
         eps = self.radius / torch.linalg.vector_norm(torch.cat([one.flatten() for one in v])).clamp_min(1e-12)
         sides = []
         for sign in (1, -1):
             moved = [w.detach() + sign * eps * one for w, one in zip(self._weights, v, strict=True)]
-            sides.append(torch.autograd.grad(self._loss(moved, train)[0], tables, materialize_grads=True))
+            sides.append(self._gradients(moved, train, tables)[0])
         implicit = [(plus - minus) / (2 * eps) for plus, minus in zip(*sides, strict=True)]
         self._average(implicit)
         xi = self._optimizer.param_groups[0]["lr"]
@@ -101,9 +102,10 @@ class Lookahead:
         """The weights that SGD would step to, without a bound on the gradient (as in DARTS)."""
         settings = self._optimizer.param_groups[0]
         weights = list(self._weights)
-        loss, _ = self._loss(weights, train, alphas_move=False)
+        gradients, _ = self._gradients(weights, train, weights)
+        self._average(gradients)
         ahead = []
-        for weight, gradient in zip(weights, self._grad(loss, weights), strict=True):
+        for weight, gradient in zip(weights, gradients, strict=True):
             step = gradient + settings["weight_decay"] * weight.detach()
             buffer = self._optimizer.state[weight].get("momentum_buffer") if weight in self._optimizer.state else None
             if buffer is not None:
@@ -111,18 +113,33 @@ class Lookahead:
             ahead.append(weight.detach() - settings["lr"] * step)
         return ahead
 
-    def _loss(self, weights: Sequence[Tensor], batch: Batch, alphas_move: bool = True) -> tuple[Tensor, StepResult]:
-        """The loss, auxiliary classifier included, as a function of weights that are not the supernet's own."""
-        images, labels = batch
-        with torch.set_grad_enabled(alphas_move):
-            mixture = self._alphas()
+    def _gradients(
+        self, weights: Sequence[Tensor], batch: Batch, inputs: Sequence[Tensor]
+    ) -> tuple[list[Tensor], StepResult]:
+        """Gradients of the loss, as a function of weights that are not the supernet's own."""
+        mixture = [table.detach() for table in self._alphas()] if inputs is weights else self._alphas()
         state = {**self._buffers, **dict(zip(self._names, weights, strict=True))}
-        logits, auxiliary_logits = torch.func.functional_call(self._supernet, state, (images, *mixture))
-        loss = F.cross_entropy(logits, labels)
-        result = StepResult.of(loss, logits, labels)
-        return with_auxiliary(loss, auxiliary_logits, labels, self._auxiliary_weight), result
+        gradients, result = torch.func.functional_call(self._gradient, state, (batch, mixture, inputs))
+        return gradients, result
 
-    def _grad(self, loss: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
-        gradients = list(torch.autograd.grad(loss, inputs, materialize_grads=True))
-        self._average(gradients)
-        return gradients
+
+class _Gradient(nn.Module):
+    """A supernet and the gradients of its loss: weights put in from outside are there in the backward pass, too.
+
+    Activations that are computed again need them there.
+    """
+
+    def __init__(self, supernet: Supernet, auxiliary_weight: float) -> None:
+        super().__init__()
+        self.supernet, self.auxiliary_weight = supernet, auxiliary_weight
+
+    def forward(
+        self, batch: Batch, mixture: Sequence[Tensor], inputs: Sequence[Tensor]
+    ) -> tuple[list[Tensor], StepResult]:
+        """Gradients of the loss, auxiliary classifier included, with respect to ``inputs``."""
+        images, labels = batch
+        logits, auxiliary_logits = self.supernet(images, *mixture)
+        loss = F.cross_entropy(logits, labels)
+        total = with_auxiliary(loss, auxiliary_logits, labels, self.auxiliary_weight)
+        gradients = torch.autograd.grad(total, list(inputs), materialize_grads=True)
+        return list(gradients), StepResult.of(loss, logits, labels)

@@ -11,6 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from raynas_snn.snn.kernels import kernels_for
+from raynas_snn.snn.kernels.normalisation import Normalisation
+from raynas_snn.snn.normalise import BatchNorm, for_fields, keep, kept
 from raynas_snn.snn.surrogate import Rectangular, Surrogate
 
 
@@ -35,7 +38,15 @@ class NeuronSettings:
 
 
 class Neuron(nn.Module):
-    """What all kinds of neuron are: built as ``kind(num_steps, settings)``, fires 0 or 1, counted by the meters."""
+    """What all kinds of neuron are: built as ``kind(num_steps, settings)``, fires 0 or 1, counted by the meters.
+
+    Attributes:
+        normalises: ``forward`` takes a second argument, a BatchNorm that it applies to its input by itself.
+        binary: Fires 0 or 1 and nothing between, so that spikes may be kept as bytes.
+    """
+
+    normalises = False
+    binary = False
 
     def __init__(self, num_steps: int, settings: NeuronSettings) -> None:
         super().__init__()
@@ -45,6 +56,12 @@ class Neuron(nn.Module):
     def extra_repr(self) -> str:
         """What ``print(network)`` shows of the neuron."""
         return f"num_steps={self.num_steps}, decay={self.settings.decay}, v_th={self.settings.v_th}"
+
+
+def normalise_and_fire(norm: nn.Module, neuron: nn.Module, x: Tensor) -> Tensor:
+    """``neuron(norm(x))``, in one go where the neuron can."""
+    spikes: Tensor = neuron(x, norm) if getattr(neuron, "normalises", False) else neuron(norm(x))
+    return spikes
 
 
 class LIF(Neuron):
@@ -57,54 +74,55 @@ class LIF(Neuron):
     there is nothing to reset, and two passes over the same input give the same spikes.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Integrates currents ``x [T*N, ...]`` into spikes of the same shape and memory layout."""
+    normalises = True
+
+    def __init__(self, num_steps: int, settings: NeuronSettings) -> None:
+        super().__init__(num_steps, settings)
+        self.binary = not settings.smooth
+
+    def forward(self, x: Tensor, norm: BatchNorm | None = None) -> Tensor:
+        """Integrates currents ``x [T*N, ...]``, normalised by ``norm`` if there is one, into spikes ``[T*N, ...]``."""
         if self.settings.smooth:
-            return _integrate_smooth(x, self.num_steps, self.settings)
-        spikes: Tensor = _IntegrateAndFire.apply(x, self.num_steps, self.settings)
-        return spikes
+            return _integrate_smooth(x if norm is None else norm(x), self.num_steps, self.settings)
+        if norm is not None:
+            spikes: Tensor = _IntegrateAndFire.apply(x, self.num_steps, self.settings, *norm.normalisation(x))
+            return spikes
+        maps = x if x.dim() == 4 else x.flatten(1)
+        spikes = _IntegrateAndFire.apply(maps, self.num_steps, self.settings)
+        return spikes.view_as(x)
 
 
 class _IntegrateAndFire(torch.autograd.Function):
-    """All steps at once, with a hand-written backward that stores nothing but the membrane potentials."""
+    """All steps at once, with a hand-written backward that keeps nothing but the input."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, num_steps: int, settings: NeuronSettings) -> Tensor:
-        u, spikes = torch.empty_like(x), torch.empty_like(x)
-        carried: Tensor | None = None  # what is left of the previous step's potential
-        steps = list(zip(x.chunk(num_steps), u.chunk(num_steps), spikes.chunk(num_steps), strict=True))
-        for t, (x_t, u_t, o_t) in enumerate(steps):
-            if carried is None:
-                u_t.copy_(x_t)
-            else:
-                torch.add(x_t, carried, alpha=settings.decay, out=u_t)
-            torch.gt(u_t, settings.v_th, out=o_t)
-            if t + 1 < num_steps:
-                carried = u_t * (1 - o_t)
-        ctx.save_for_backward(u)
+    def forward(ctx: Any, x: Tensor, num_steps: int, settings: NeuronSettings, *normalisation: Any) -> Tensor:
+        norm = Normalisation(*normalisation) if normalisation else None
+        keep(ctx, x, norm)
         ctx.num_steps, ctx.settings = num_steps, settings
+        spikes: Tensor = kernels_for(x).fire(x, norm, num_steps, settings.decay, settings.v_th)
         return spikes
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_spikes: Tensor) -> tuple[Tensor, None, None]:
-        (u,) = ctx.saved_tensors
-        num_steps: int = ctx.num_steps
+    def backward(ctx: Any, grad_spikes: Tensor) -> tuple[Any, ...]:
+        x, norm = kept(ctx)
         settings: NeuronSettings = ctx.settings
-        grad_x = torch.empty_like(u)
-        grad_carried: Tensor | None = None  # decay * d loss / d u[t+1]
-        steps = list(zip(u.chunk(num_steps), grad_spikes.chunk(num_steps), grad_x.chunk(num_steps), strict=True))
-        for u_t, grad_o_t, grad_x_t in reversed(steps):
-            slope = settings.surrogate.derivative(u_t - settings.v_th)
-            if grad_carried is None:
-                torch.mul(grad_o_t, slope, out=grad_x_t)
-            else:
-                if not settings.detach_reset:
-                    grad_o_t = grad_o_t - grad_carried * u_t
-                torch.mul(grad_o_t, slope, out=grad_x_t)
-                grad_x_t.addcmul_(grad_carried, (u_t <= settings.v_th).to(u_t.dtype))
-            grad_carried = grad_x_t * settings.decay
-        return grad_x, None, None
+        kernels = kernels_for(x)
+        grad, *of_parameters = kernels.fire_backward(
+            grad_spikes,
+            x,
+            norm,
+            ctx.num_steps,
+            settings.decay,
+            settings.v_th,
+            settings.detach_reset,
+            settings.surrogate,
+        )
+        if norm is None:
+            return grad, None, None
+        grad_x = kernels.input_gradient(grad, x, norm, *of_parameters, overwrite=True)
+        return grad_x, None, None, *for_fields(norm, *of_parameters)
 
 
 def _integrate_smooth(x: Tensor, num_steps: int, settings: NeuronSettings) -> Tensor:

@@ -4,10 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from raynas_snn.nas.depthwise import DepthwiseConv2d
-from raynas_snn.nas.operations import BatchNorm
+from raynas_snn.nas.convolutions import DepthwiseConv2d
 from raynas_snn.registry import resolve
 from raynas_snn.snn.neuron import LIF, NeuronSettings
+from raynas_snn.snn.normalise import BatchNorm
 from raynas_snn.snn.surrogate import ATan
 from search_spaces.darts_snn import darts_snn
 
@@ -82,7 +82,7 @@ def test_a_scaled_batchnorm_keeps_the_same_statistics():
     x = torch.randn(4, 6, 5, 5, dtype=torch.float64) * 3 + 1
     ours(x, torch.tensor(0.2, dtype=torch.float64))
     theirs(x)
-    assert all(torch.equal(a, b) for a, b in zip(ours.buffers(), theirs.buffers(), strict=True))
+    torch.testing.assert_close(list(ours.buffers()), list(theirs.buffers()), rtol=1e-12, atol=1e-12)
     scaled = ours.eval()(x, torch.tensor(0.2, dtype=torch.float64))
     torch.testing.assert_close(scaled, 0.2 * theirs.eval()(x), rtol=0, atol=1e-12)
 
@@ -110,3 +110,21 @@ def test_depthwise_convolution_equals_torchs(kernel_size, dilation, stride, size
     torch.testing.assert_close(results[0], results[1], rtol=0, atol=1e-12)
     with torch.no_grad():
         torch.testing.assert_close(conv(x), results[1][0], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["max_pool_3x3", "skip_connect", "sep_conv_3x3", "dil_conv_3x3"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_learns_in_half_precision_and_remembers_in_float32(name, stride):
+    operation = resolve("operations", name)(4, stride, lambda: LIF(2, NeuronSettings()), True)
+    x = torch.randn(4, 4, 6, 6).round().requires_grad_()
+    scale = torch.tensor(0.5, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = operation(x, scale)
+        total = operation.add_to(operation.add_to(None, x, scale), x, scale)
+    (out.float().sum() + total.float().square().sum()).backward()
+    assert x.grad is not None
+    assert scale.grad is not None
+    assert x.grad.dtype == scale.grad.dtype == torch.float32
+    assert x.grad.isfinite().all()
+    assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in operation.parameters())
+    assert all(b.dtype == torch.float32 for b in operation.buffers() if b.is_floating_point())

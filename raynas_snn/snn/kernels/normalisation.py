@@ -1,0 +1,62 @@
+"""What kernels are told about a BatchNorm."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Normalisation(NamedTuple):
+    """What is done to a map, by channel: ``(x - mean) / sqrt(variance + eps) * weight + bias``.
+
+    Attributes:
+        weight: ``[C]``, or one number ``[]`` for all channels, or None for 1.
+        bias: ``[C]``, or None for 0.
+        mean: ``[C]``.
+        variance: ``[C]``, biased if it is of the batch.
+        eps: Keeps the root away from zero.
+        of_batch: Mean and variance are those of the map itself, so that gradients flow through them.
+    """
+
+    weight: Tensor | None
+    bias: Tensor | None
+    mean: Tensor
+    variance: Tensor
+    eps: float
+    of_batch: bool
+
+    def inverse_deviation(self) -> Tensor:
+        """``1 / sqrt(variance + eps)``."""
+        return (self.variance + self.eps).rsqrt()
+
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """The same as ``scale * x + shift``."""
+        scale = self.inverse_deviation() if self.weight is None else self.inverse_deviation() * self.weight
+        shift = -self.mean * scale
+        return scale, shift if self.bias is None else shift + self.bias
+
+
+class RunningStatistics(NamedTuple):
+    """What a BatchNorm remembers of the maps it has seen; tensors that are moved in place.
+
+    Attributes:
+        mean: ``[C]``.
+        variance: ``[C]``, unbiased.
+        num_batches: How many maps, ``[]``.
+        momentum: How far a map moves them; None for the plain mean over all maps.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    num_batches: Tensor
+    momentum: float | None
+
+    def copy(self) -> "RunningStatistics":
+        """The same numbers in tensors of their own."""
+        return RunningStatistics(self.mean.clone(), self.variance.clone(), self.num_batches.clone(), self.momentum)
+
+    def remember(self, mean: Tensor, variance: Tensor, number: int) -> None:
+        """Takes in a map's mean and biased variance over ``number`` values per channel."""
+        self.num_batches.add_(1)
+        rate = self.num_batches.to(mean.dtype).reciprocal() if self.momentum is None else self.momentum
+        self.mean.lerp_(mean.to(self.mean.dtype), rate)
+        self.variance.lerp_(variance.to(self.variance.dtype) * (number / (number - 1)), rate)

@@ -2,7 +2,8 @@
 
 import os
 
-# Ray reads these when it is imported: no telemetry, no output and no log files beside our own.
+# Ray reads these when it is imported: no telemetry, no output and no log files beside our own, and no snapshots of
+# Tune's state in between: each would hold all trials so far, and nobody reads them.
 os.environ.update(
     {
         "RAY_AIR_NEW_OUTPUT": "0",
@@ -10,5 +11,6 @@ os.environ.update(
         "RAY_USAGE_STATS_ENABLED": "0",
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "TUNE_GLOBAL_CHECKPOINT_S": "inf",
     }
 )

@@ -58,6 +58,7 @@ class Bookkeeper(Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Books a trial that ended by itself, or that a scheduler stopped before it wrote a result."""
+        _forget_statistics(trial)
         config = config_of(trial)
         result = self._ledger.run.trial(config.uid).read_result()
         if result is not None:
@@ -80,3 +81,9 @@ class Bookkeeper(Callback):
     def _end(self, record: Any) -> None:
         self._progress.end(record)
         self._display.ended(record)
+
+
+def _forget_statistics(trial: Any) -> None:
+    """Drops most of what Tune would keep of an ended trial until the sweep ends: statistics that nobody asks for."""
+    trial.metric_analysis.clear()
+    trial.metric_n_steps.clear()

@@ -127,6 +127,7 @@ class LineDisplay:
 
     def ended(self, record: TrialRecord) -> None:
         """Says how it ended and how far the sweep is."""
+        self._spoken.pop(record.uid, None)
         self._print(end_line(record))
         self._print(summary_line(self._progress))
 

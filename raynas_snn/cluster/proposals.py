@@ -13,7 +13,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from raynas_snn.cluster.samplers import FIRST_GENERATION
-from raynas_snn.cluster.study import distribution_of, draw, open_study, sampler_for
+from raynas_snn.cluster.study import distribution_of, draw, open_study, sampler_for, trial_of
 from raynas_snn.cluster.telling import objectives_of, tell, violations
 from raynas_snn.config import Sweep
 from raynas_snn.config.conditions import active_parameters
@@ -45,6 +45,10 @@ class Proposals:
         sweep: What is to be done.
         journal: Optuna's journal file.
 
+    Attributes:
+        num_lessons: Proposals of another run that this one learns from.
+        num_asked: Proposals asked for so far.
+
     Raises:
         UserError: If there is nothing to learn where ``sweep.warm_start`` points to.
     """
@@ -57,12 +61,8 @@ class Proposals:
         known = sweep.grid() if sweep.config.sweep.sampler == "grid" else sweep.points()
         for values in known[len(self._trials()) - self.num_lessons :]:
             self._study.enqueue_trial(dict(values))
-
-    @property
-    def num_asked(self) -> int:
-        """Proposals asked for so far."""
         begun = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING, *_ENDED))
-        return len(begun) - self.num_lessons
+        self.num_asked = len(begun) - self.num_lessons
 
     def asked(self) -> list[Asked]:
         """All proposals asked for so far, in order; one that a killed driver left unfinished is finished first."""
@@ -73,7 +73,9 @@ class Proposals:
         """Makes the next proposal: the first that is queued, else a new one."""
         number = self.num_asked
         self._study.sampler = sampler_for(self._sweep, number)
-        return Asked(number, draw(self._study, self._sweep).params)
+        drawn = draw(self._study, self._sweep)
+        self.num_asked += 1
+        return Asked(number, drawn.params)
 
     def tell(self, number: int, records: Sequence[TrialRecord]) -> None:
         """Tells Optuna what became of a proposal, once.
@@ -82,7 +84,7 @@ class Proposals:
             number: The proposal.
             records: Its trials, all of which have ended.
         """
-        proposal = self._trials()[self.num_lessons + number]
+        proposal = trial_of(self._study, self.num_lessons + number)
         if proposal.state not in _ENDED:
             tell(self._study, self._sweep, proposal, records)
 
@@ -128,7 +130,7 @@ class Proposals:
                     distribution = drawn.distributions[name]
                     internal = distribution.to_internal_repr(value)
                     self._study._storage.set_trial_param(trial._trial_id, name, internal, distribution)
-            trial = self._trials()[trial.number]
+            trial = trial_of(self._study, trial.number)
         return Asked(number, trial.params)
 
     def _draw_again(self, trial: FrozenTrial, number: int, fixed: Mapping[str, Scalar]) -> FrozenTrial:

@@ -6,6 +6,7 @@ is cut off by the next append.
 """
 
 import fcntl
+import itertools
 import json
 import math
 import os
@@ -85,21 +86,26 @@ def read_text(path: Path) -> str | None:
         raise UserError(f"{path}: {error.strerror}") from None
 
 
-def read_lines(path: Path) -> list[str]:
+def read_lines(path: Path, at_most: int | None = None) -> list[str]:
     """Returns the whole lines of a file; a torn last line and a missing file do not count.
+
+    Args:
+        path: The file.
+        at_most: How many lines to read, from the first; None for all.
 
     Raises:
         UserError: If the file cannot be read or is not UTF-8.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            lines = list(itertools.islice(file, at_most))
     except FileNotFoundError:
         return []
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     try:
-        # Cut before decoding: a torn line may end within a character.
-        return data[: data.rfind(b"\n") + 1].decode().split("\n")[:-1]
+        # Left out before decoding: a torn line may end within a character.
+        return [line[:-1].decode() for line in lines if line.endswith(b"\n")]
     except UnicodeDecodeError:
         raise UserError(f"{path}: not UTF-8 text") from None
 

@@ -91,8 +91,8 @@ class TrialDir:
             row: Numbers and short texts; ``epoch`` counts from 1 over all phases. None and numbers that
                 are not finite are kept as empty cells.
         """
-        lines = read_lines(self.curve)
-        columns = _parse(lines[0]) if lines else []
+        header = read_lines(self.curve, at_most=1)
+        columns = _parse(header[0]) if header else []
         new_columns = [name for name in row if name not in columns]
         if new_columns:
             self._rewrite_curve(columns + new_columns, [*self.read_curve(), row])

@@ -89,3 +89,10 @@ def test_a_folder_in_place_of_a_file_is_one_line(tmp_path: Path) -> None:
     for read in (files.read_text, files.read_lines):
         with pytest.raises(UserError, match="directory"):
             read(tmp_path)
+
+
+@pytest.mark.parametrize(("text", "first"), [("one\ntwo\n", ["one"]), ("one\ntw", ["one"]), ("on", []), ("", [])])
+def test_the_first_line_can_be_read_alone(tmp_path: Path, text: str, first: list[str]) -> None:
+    path = tmp_path / "lines"
+    path.write_text(text)
+    assert files.read_lines(path, at_most=1) == first

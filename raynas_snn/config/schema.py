@@ -15,6 +15,7 @@ Scalar = str | int | float | bool
 AttentionScope = Literal["every_cell", "last_cell"]
 AttentionWindow = Literal["centred", "causal", "per_step"]
 StemStride = Literal[1, 2, 4, 8]
+Precision = Literal["float32", "tf32", "bfloat16"]
 Objective = Literal["accuracy", "search_accuracy", "spikes", "sops", "energy_uj", "params"]
 Direction = Literal["maximize", "minimize"]
 Channels = Annotated[int, Field(ge=1, le=1024)]
@@ -103,6 +104,9 @@ class SearchConfig(_Settings):
     drop_path: DropPath = Field(0.0, description="Share of paths dropped per image in the last epoch, rising from 0.")
     auxiliary: bool = Field(False, description="Search with an auxiliary classifier behind the last reduction.")
     auxiliary_weight: float = Field(0.4, ge=0, le=10, description="Weight of the auxiliary classifier's loss.")
+    recompute: bool = Field(
+        False, description="Compute a cell's activations again in the backward pass: less memory, more time."
+    )
     stop_skip_share: float | None = Field(
         None, gt=0, le=1, description="End the search when so large a share of the normal cell's edges are skips."
     )
@@ -136,6 +140,12 @@ class RetrainConfig(_Settings):
     drop_path: DropPath = Field(0.0, description="Share of paths dropped per image in the last epoch, rising from 0.")
     auxiliary: bool = Field(True, description="Train with an auxiliary classifier behind the last reduction.")
     auxiliary_weight: float = Field(0.4, ge=0, le=10, description="Weight of the auxiliary classifier's loss.")
+    recompute: bool = Field(
+        False, description="Compute a cell's activations again in the backward pass: less memory, more time."
+    )
+    compile: bool = Field(
+        False, description="Train with torch.compile; minutes at the start of each trial, stated as compile_seconds."
+    )
 
 
 class DataConfig(_Settings):
@@ -207,13 +217,20 @@ class SweepSettings(_Settings):
 
 
 class ResourcesConfig(_Settings):
-    """What one trial takes from the cluster."""
+    """What one trial takes from the cluster, and how it uses it."""
 
     num_workers: int = Field(1, ge=1, le=4096, description="Processes that train one trial together (DDP).")
     gpus_per_worker: float = Field(0.0, ge=0, le=1024, description="GPUs per worker; 0.5 lets two trials share one.")
     cpus_per_worker: int = Field(1, ge=1, le=4096, description="CPUs per worker.")
     max_concurrent: Literal["auto"] | Annotated[int, Field(ge=1, le=100_000)] = Field(
         "auto", description="Trials at the same time; auto takes as many as fit."
+    )
+    precision: Precision = Field(
+        "float32",
+        description="Of convolutions and products of matrices; without a GPU tf32 changes nothing, bfloat16 is slow.",
+    )
+    cuda_graphs: bool = Field(
+        True, description="Launch each training step as one CUDA graph where that is possible; nothing without a GPU."
     )
 
     @field_validator("gpus_per_worker")

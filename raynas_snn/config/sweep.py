@@ -17,16 +17,18 @@ from raynas_snn.config.conditions import (
 )
 from raynas_snn.config.outer import VARIABLE_SECTIONS, OuterParameter
 from raynas_snn.config.points import read_point
-from raynas_snn.config.schema import Limits, Scalar, SweepConfig, TrialConfig
+from raynas_snn.config.schema import Limits, ResourcesConfig, Scalar, SweepConfig, TrialConfig
 from raynas_snn.config.yaml_text import show
 
 _MOST_SEEDS = 1000  # of one proposal, see SweepSettings.num_seeds
 
-# A run may be continued with other values of these: they say how much is done and where, not what is done.
-_CHANGEABLE = {
+# A run may be continued with other values of these: they say how much is done, where and how, not what is done.
+_CHANGEABLE: dict[str, tuple[str, ...] | None] = {
     "name": None,
-    "resources": None,
+    "resources": tuple(field for field in ResourcesConfig.model_fields if field != "precision"),
     "data": ("root", "download"),
+    "search": ("recompute",),
+    "retrain": ("recompute", "compile"),
     "sweep": ("num_trials", "num_seeds", "max_failures"),
 }
 
@@ -141,13 +143,18 @@ def genotype_file(written: str) -> Path:
 
 
 def meaning(resolved: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the part of a resolved sweep that must not change when its run is continued."""
+    """Returns the part of a resolved sweep that must not change when its run is continued.
+
+    Whatever is varied is part of it.
+    """
     kept: dict[str, Any] = {}
     for key, value in resolved.items():
         if key not in _CHANGEABLE:
             kept[key] = value
         elif fields := _CHANGEABLE[key]:
-            kept[key] = {field: item for field, item in value.items() if field not in fields}
+            kept[key] = {
+                field: item for field, item in value.items() if field not in fields or isinstance(item, Mapping)
+            }
     return kept
 
 

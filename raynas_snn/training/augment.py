@@ -37,11 +37,11 @@ class Draws:
         """Draws for ``number`` images of ``size`` (height, width) on the generator's device."""
         device = generator.device
         reach = 2 * augmentation.crop_padding + 1
-        uniform = torch.rand((number, 2), generator=generator, device=device)
+        rows, columns = torch.rand((number, 2), generator=generator, device=device).unbind(dim=1)
         return cls(
             torch.randint(reach, (number, 2), generator=generator, device=device),
             torch.rand(number, generator=generator, device=device) < (0.5 if augmentation.flip else 0.0),
-            (uniform * torch.tensor(size, device=device)).long(),
+            torch.stack((rows * size[0], columns * size[1]), dim=1).long(),  # no tensor of sizes: the host would wait
         )
 
     def __getitem__(self, which: slice) -> "Draws":

@@ -74,6 +74,10 @@ class DeviceImages:
         for first in range(0, len(images), batch_size):
             yield self._normalise(images[first : first + batch_size]), labels[first : first + batch_size]
 
+    def example_batch(self, batch_size: int, world: World) -> Tensor:
+        """This worker's share of the first images: a batch of the shape of those to train on."""
+        return self._normalise(self.images[world.share(min(batch_size, len(self)))])
+
     def num_batches(self, batch_size: int) -> int:
         """Steps per epoch of training."""
         return len(self) // min(batch_size, len(self))

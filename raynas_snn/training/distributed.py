@@ -32,13 +32,17 @@ class World:
 def distribute(network: nn.Module, world: World) -> nn.Module:
     """Wraps a network so that gradients are averaged over the workers; alone, leaves it as it is.
 
-    Buffers are left to `average_buffers`: once per epoch is enough, and no worker's statistics are thrown away.
+    Buffers are left to `average_buffers`: once per epoch is enough, and no worker's statistics are thrown away. Each
+    step uses the same weights, all of them: there is nothing to search for, and what a step uses is looked up once.
     """
     if world.size == 1:
         return network
     device = next(network.parameters()).device
     distributed = DistributedDataParallel(
-        network, device_ids=[device] if device.type == "cuda" else None, gradient_as_bucket_view=True
+        network,
+        device_ids=[device] if device.type == "cuda" else None,
+        gradient_as_bucket_view=True,
+        static_graph=True,
     )
     distributed.broadcast_buffers = False  # as an attribute: the argument's name depends on the version of torch
     return distributed

@@ -49,14 +49,16 @@ def evaluate(
     was_training = network.training
     network.eval()
     correct: Tensor | float = 0.0
-    answers: list[Tensor] = []
+    given: Tensor | None = None  # [classes] whether a class has been answered
     with torch.no_grad(), ActivityMeter(network, synapses) as meter:
         for batch, labels in images.evaluation_batches(batch_size, World.current()):
-            answered = predict(batch).argmax(dim=1)
-            correct = correct + (answered == labels).sum()
-            answers.append(answered.unique())
+            logits = predict(batch)
+            answers = logits.argmax(dim=1)
+            correct = correct + (answers == labels).sum()
+            given = logits.new_zeros(logits.shape[1], dtype=torch.bool) if given is None else given
+            given.index_fill_(0, answers, True)
     network.train(was_training)
-    classes = {f"{_ANSWER}{number}": 1.0 for number in torch.cat(answers).tolist()} if answers else {}
+    classes = {} if given is None else {f"{_ANSWER}{number}": 1.0 for number in given.nonzero().flatten().tolist()}
     totals = sum_over_workers(meter.totals() | {"correct": float(correct)} | classes)
     num_answers = sum(key.startswith(_ANSWER) for key in totals)
     return Evaluation(totals["correct"] / totals["images"], num_answers, Activity.from_totals(totals))

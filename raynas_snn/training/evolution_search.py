@@ -24,7 +24,9 @@ from raynas_snn.training.data import DeviceImages, augmentation_for, search_spli
 from raynas_snn.training.distributed import World, average, average_buffers
 from raynas_snn.training.evaluate import EVALUATION_BATCH, epoch_means, evaluate
 from raynas_snn.training.found import SearchResult
+from raynas_snn.training.optimizers import sgd
 from raynas_snn.training.phase import Phase, Stateful, checkpoint_path
+from raynas_snn.training.precision import use_precision
 from raynas_snn.training.search import SEARCH
 from raynas_snn.trial import TrialContext
 
@@ -48,6 +50,8 @@ def evolution_search(trial: TrialConfig, context: TrialContext, images: DeviceIm
     macro = macro_of(trial, "search", num_classes, image_shape)
     network = SinglePathNetwork(macro, operations, trial.search.auxiliary)
     channels_last(network.to(context.device))
+    network.recompute = trial.search.recompute
+    use_precision(network, trial.resources.precision)
     split = search_split(len(images), trial.seed, context.directory, World.current())
     weights_half, validation_half = (images.subset(indices) for indices in split)
     seconds, begun = 0.0, (load_checkpoint(checkpoint_path(context.directory)) or {}).get("phase")
@@ -67,7 +71,7 @@ def _train_supernet(
 ) -> float:
     """Stage 1: each batch trains one uniformly random path. Returns the seconds that its epochs took."""
     config, world = trial.search, World.current()
-    optimizer = torch.optim.SGD(network.parameters(), config.lr, config.momentum, weight_decay=config.weight_decay)
+    optimizer = sgd(network.parameters(), config.lr, config.momentum, config.weight_decay)
     schedule = CosineAnnealingLR(optimizer, config.epochs, config.lr_min)
     augmentation = augmentation_for(trial.data)
     members: dict[str, Stateful] = {"supernet": network, "weight_optimizer": optimizer, "schedule": schedule}

@@ -20,12 +20,15 @@ from raynas_snn.training.build import (
     operations_of,
     seed_of,
 )
+from raynas_snn.training.capture import obstacle_to_capture
 from raynas_snn.training.data import Batch, DeviceImages, augmentation_for, search_split
 from raynas_snn.training.distributed import World, average_buffers, distribute
 from raynas_snn.training.evaluate import EVALUATION_BATCH, epoch_means, evaluate
 from raynas_snn.training.found import SearchResult
 from raynas_snn.training.phase import Phase
+from raynas_snn.training.precision import use_precision
 from raynas_snn.training.search_state import SearchState
+from raynas_snn.training.search_steps import SearchSteps
 from raynas_snn.trial import TrialContext
 
 SEARCH = 0  # purpose of a seed, see build.seed_of
@@ -49,12 +52,15 @@ def search(trial: TrialConfig, context: TrialContext, images: DeviceImages, num_
     macro = macro_of(trial, "search", num_classes, image_shape)
     supernet = Supernet(macro, operations, config.auxiliary)
     channels_last(supernet.to(device))
+    supernet.recompute = config.recompute
+    use_precision(supernet, trial.resources.precision)
     state = SearchState.fresh(supernet, Alphas(macro.num_nodes, len(operations)).to(device), config)
     alphas, schedule = state.alphas, state.schedule
     halves = [images.subset(indices) for indices in search_split(len(images), trial.seed, context.directory, world)]
     augmentation = augmentation_for(trial.data)
     phase = Phase("search", config.epochs, 0, vars(state), context)
-    distributed = distribute(supernet, world)
+    obstacle = obstacle_to_capture(trial.resources.cuda_graphs, device, world)
+    steps = SearchSteps(state, distribute(supernet, world), config, obstacle)
     has_normal_cells = any(not plan.reduction for plan in macro.cells())
 
     def batches(index: int, stream: int) -> Iterator[Batch]:
@@ -66,7 +72,7 @@ def search(trial: TrialConfig, context: TrialContext, images: DeviceImages, num_
         drop_path = drop_path_for(trial, "search", index, device, SEARCH)
         warming_up = index < config.warmup_epochs
         validation = None if warming_up else batches(index, 1)
-        weight_steps, alpha_steps = state.train(distributed, batches(index, 0), validation, drop_path, config)
+        weight_steps, alpha_steps = steps.epoch(batches(index, 0), validation, drop_path)
         schedule.step()
         average_buffers(supernet)
         with torch.no_grad():

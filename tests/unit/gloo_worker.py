@@ -1,6 +1,6 @@
 """One of several workers of a trial, joined by gloo; started by test_training.py.
 
-Usage: python gloo_worker.py RANK SIZE RENDEZVOUS_FILE TRIAL_JSON OUTPUT_FOLDER
+Usage: python gloo_worker.py RANK SIZE RENDEZVOUS_FILE TRIAL_JSON OUTPUT_FOLDER [DEVICE]
 """
 
 import gc
@@ -18,7 +18,7 @@ from raynas_snn.trial import EpochRow, TrialContext
 from trials.search_then_retrain import search_then_retrain
 
 
-def main(rank: int, size: int, rendezvous: str, trial: str, output: Path) -> None:
+def main(rank: int, size: int, rendezvous: str, trial: str, output: Path, device: str = "cpu") -> None:
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=size, timeout=timedelta(seconds=60)
@@ -30,10 +30,10 @@ def main(rank: int, size: int, rendezvous: str, trial: str, output: Path) -> Non
         state = {type(thing).__name__: dict(thing.state_dict()) for thing in alive}
         torch.save(state, output / f"rank{rank}-epoch{row['epoch']}.pt")
 
-    metrics = search_then_retrain(TrialConfig.model_validate_json(trial), TrialContext(output, report))
+    metrics = search_then_retrain(TrialConfig.model_validate_json(trial), TrialContext(output, report, device))
     torch.save(metrics, output / f"rank{rank}-metrics.pt")
     dist.destroy_process_group()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4], Path(sys.argv[5]))
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4], Path(sys.argv[5]), *sys.argv[6:])

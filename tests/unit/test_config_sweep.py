@@ -50,6 +50,9 @@ def test_the_order_of_lines_has_no_meaning(tmp_path):
         "sweep.max_failures=0",
         "resources={num_workers: 2, gpus_per_worker: 1}",
         "resources.max_concurrent=1",
+        "resources.cuda_graphs=false",
+        "search.recompute=true",
+        "retrain={recompute: true, compile: true}",
     ],
 )
 def test_a_run_may_be_continued_with_another(override):
@@ -65,6 +68,8 @@ def test_a_run_may_be_continued_with_another(override):
         "sweep.seed=1",
         "space=ma_darts",
         "trial=fake",
+        "resources.precision=bfloat16",
+        "retrain.compile={choice: [false, true]}",
     ],
 )
 def test_a_run_may_not_be_continued_with_another(override):

@@ -18,6 +18,8 @@ from raynas_snn.nas.genotype import Genotype
 from raynas_snn.space import SearchSpace
 from raynas_snn.training.checkpoint import load_checkpoint, save_checkpoint
 from raynas_snn.training.phase import checkpoint_path
+from raynas_snn.training.retrain_steps import RetrainSteps
+from raynas_snn.training.search_steps import SearchSteps
 from raynas_snn.trial import TrialContext, TrialFailure
 from trials.search_then_retrain import search_then_retrain
 
@@ -314,3 +316,23 @@ while True:
         process.wait()
     state = load_checkpoint(tmp_path / "last.pt")
     assert state["tensor"].eq(state["epoch"]).all()
+
+
+def test_recomputing_is_told_to_the_networks_of_both_phases(tmp_path, monkeypatch):
+    seen = []
+
+    def watch(steps, network_of) -> None:
+        plain = steps.epoch
+
+        def epoch(self, *batches):
+            seen.append(network_of(self).recompute)
+            return plain(self, *batches)
+
+        monkeypatch.setattr(steps, "epoch", epoch)
+
+    watch(SearchSteps, lambda steps: steps._state.supernet)
+    watch(RetrainSteps, lambda steps: steps._network)
+    shorter = (*ALL_OPTIONS, "search.warmup_epochs=0", "search.epochs=1", "retrain.epochs=1")
+    run(tmp_path / "search", trial(*shorter, "search.recompute=true"))
+    run(tmp_path / "retrain", trial(*shorter, "retrain.recompute=true"))
+    assert seen == [True, False, False, True]

@@ -1,0 +1,56 @@
+"""How the derived network takes its steps: compiled, captured and distributed as far as asked for and possible."""
+
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from raynas_snn.config.schema import TrialConfig
+from raynas_snn.nas.bilevel import StepResult, descend, with_auxiliary
+from raynas_snn.nas.drop_path import DropPath
+from raynas_snn.nas.network import DerivedNetwork
+from raynas_snn.training.capture import GraphedStep, obstacle_to_capture
+from raynas_snn.training.compiled import compile_for_training
+from raynas_snn.training.data import Batch
+from raynas_snn.training.distributed import World, distribute
+
+
+class RetrainSteps:
+    """The steps of the derived network's weights. Those that drop paths are not captured: each draws anew.
+
+    Args:
+        trial: The configuration.
+        network: On its device, in training mode.
+        optimizer: Of its weights.
+        example: A batch of the shape to come, ``[N, C, H, W]``.
+
+    Attributes:
+        compile_seconds: What compiling took; None if it was not asked for.
+    """
+
+    def __init__(
+        self, trial: TrialConfig, network: DerivedNetwork, optimizer: torch.optim.Optimizer, example: Tensor
+    ) -> None:
+        self._config, self._network, self._optimizer = trial.retrain, network, optimizer
+        self.compile_seconds: float | None = None
+        trained: torch.nn.Module = network
+        if trial.retrain.compile:
+            trained, self.compile_seconds = compile_for_training(network, example)
+        world = World.current()
+        self._distributed = distribute(trained, world)
+        obstacle = obstacle_to_capture(trial.resources.cuda_graphs, str(example.device), world)
+        self._graphed = GraphedStep("derived network", self._step, [network], optimizer, obstacle)
+
+    def epoch(self, batches: Iterable[Batch], drop_path: DropPath | None) -> list[StepResult]:
+        """One step for each batch."""
+        if drop_path is None:
+            return [self._graphed(*batch) for batch in batches]
+        return [self._step(*batch, drop_path=drop_path) for batch in batches]
+
+    def _step(self, images: Tensor, labels: Tensor, drop_path: DropPath | None = None) -> StepResult:
+        logits, auxiliary_logits = self._distributed(images, drop_path)
+        loss = F.cross_entropy(logits, labels)
+        total = with_auxiliary(loss, auxiliary_logits, labels, self._config.auxiliary_weight)
+        descend(total, self._network, self._optimizer, self._config.grad_clip)
+        return StepResult.of(loss, logits, labels)

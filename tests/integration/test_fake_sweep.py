@@ -124,7 +124,7 @@ def test_optuna_is_told_the_mean_over_seeds_and_how_each_ended(finished: Ended, 
         assert trial.value == pytest.approx(sum(accuracies[trial.number]) / 2)
         for repeat in range(2):
             assert trial.user_attrs[f"p{trial.number:04d}-s{repeat}"]["end_reason"] == "finished"
-            assert trial.user_attrs[f"p{trial.number:04d}-s{repeat}"]["epochs"] == 11
+            assert trial.user_attrs[f"p{trial.number:04d}-s{repeat}"]["epochs"] == 10
 
 
 def test_the_same_command_again_does_nothing_and_says_so(finished: Ended, shared_sweeper: Sweeper) -> None:
@@ -140,7 +140,7 @@ def test_another_meaning_is_refused_field_by_field(finished: Ended, shared_sweep
     before = (shared_sweeper.folder / "run" / "config.yaml").read_bytes()
     other = shared_sweeper.run("--run-dir", "run", settings={**FAKE, "model.decay": 0.3, "search.epochs": 9})
     assert other.code == 2
-    assert "model.decay: 0.2 -> 0.3; search.epochs: 2 -> 9" in other.err
+    assert "model.decay: 0.2 -> 0.3; search.epochs: 1 -> 9" in other.err
     assert len(other.err.splitlines()) == 1
     assert (shared_sweeper.folder / "run" / "config.yaml").read_bytes() == before
 

@@ -10,10 +10,16 @@ from torch.utils.checkpoint import checkpoint
 from raynas_snn.snn.normalise import statistics_at_rest
 
 
+def _is_capturing() -> bool:
+    """Whether a CUDA graph is being recorded; it cannot set random numbers back."""
+    return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
+
+
 def recomputed(run: Callable[..., Tensor], *arguments: object, generator: torch.Generator | None) -> Tensor:
     """Calls ``run``, keeping its inputs alone; the second pass does what the first has done.
 
-    Neurons have no state beyond a pass, so they fire alike. Running statistics move in the first pass only.
+    Neurons have no state beyond a pass, so they fire alike. Running statistics of `snn.normalise.BatchNorm` move in the
+    first pass only; those of other modules that keep some would move twice.
 
     Args:
         run: Maps tensors to a tensor.
@@ -39,6 +45,11 @@ def recomputed(run: Callable[..., Tensor], *arguments: object, generator: torch.
         return nullcontext(), again()
 
     result: Tensor = checkpoint(
-        run, *arguments, use_reentrant=False, preserve_rng_state=False, determinism_check="none", context_fn=contexts
+        run,
+        *arguments,
+        use_reentrant=False,
+        preserve_rng_state=not _is_capturing(),
+        determinism_check="none",
+        context_fn=contexts,
     )
     return result

@@ -76,18 +76,26 @@ class LIF(Neuron):
 
     normalises = True
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """What another ``forward`` does is for the derived class to say, not to inherit."""
+        super().__init_subclass__(**kwargs)
+        if "forward" in vars(cls):
+            cls.normalises = vars(cls).get("normalises", False)
+
     def __init__(self, num_steps: int, settings: NeuronSettings) -> None:
         super().__init__(num_steps, settings)
-        self.binary = not settings.smooth
+        self.binary = type(self).forward is LIF.forward and not settings.smooth
 
     def forward(self, x: Tensor, norm: BatchNorm | None = None) -> Tensor:
         """Integrates currents ``x [T*N, ...]``, normalised by ``norm`` if there is one, into spikes ``[T*N, ...]``."""
+        if len(x) % self.num_steps:
+            raise ValueError(f"{len(x)} maps are not {self.num_steps} steps of as many images each")
         if self.settings.smooth:
             return _integrate_smooth(x if norm is None else norm(x), self.num_steps, self.settings)
         if norm is not None:
             spikes: Tensor = _IntegrateAndFire.apply(x, self.num_steps, self.settings, *norm.normalisation(x))
             return spikes
-        maps = x if x.dim() == 4 else x.flatten(1)
+        maps = x if x.dim() == 4 else x.reshape(len(x), -1)
         spikes = _IntegrateAndFire.apply(maps, self.num_steps, self.settings)
         return spikes.view_as(x)
 

@@ -53,12 +53,17 @@ class BatchNorm(nn.BatchNorm2d):
         """What this layer does to ``x``; while training it keeps the running statistics up to date.
 
         Raises:
-            ValueError: If a training batch has a single value per channel.
+            ValueError: If ``x`` has other channels or dimensions, or a training batch has a single value per channel.
         """
+        if x.dim() not in (2, 4) or x.shape[1] != self.num_features:
+            raise ValueError(f"BatchNorm expects [T*N, {self.num_features}, H, W], not {list(x.shape)}")
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
-        weight, mean, variance = self.weight if scale is None else scale, self.running_mean, self.running_var
+        weight: Tensor | None = self.weight
+        if scale is not None:
+            weight = scale.reshape(()) if scale.numel() == 1 else scale
+        mean, variance = self.running_mean, self.running_var
         if self.training:
             if x.numel() == self.num_features:
                 raise ValueError("BatchNorm needs more than one value per channel when training")

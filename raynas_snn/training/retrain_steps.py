@@ -40,6 +40,8 @@ class RetrainSteps:
         world = World.current()
         self._distributed = distribute(trained, world)
         obstacle = obstacle_to_capture(trial.resources.cuda_graphs, str(example.device), world)
+        if trial.retrain.drop_path > 0:
+            obstacle = "retrain.drop_path"
         self._graphed = GraphedStep("derived network", self._step, [network], optimizer, obstacle)
 
     def epoch(self, batches: Iterable[Batch], drop_path: DropPath | None) -> list[StepResult]:

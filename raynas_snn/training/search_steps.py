@@ -31,9 +31,10 @@ class SearchSteps:
         self._state, self._distributed, self._config = state, distributed, config
         networks = (state.supernet, state.alphas)
         of_alphas = "search.unrolled" if config.unrolled else obstacle
+        of_weights = "search.drop_path" if config.drop_path > 0 else obstacle
         self._alphas = GraphedStep("alphas", self._step_alphas, networks, state.alpha_optimizer, of_alphas)
         self._weights = GraphedStep(
-            "weights", self._step_weights, networks, state.weight_optimizer, obstacle, self._alphas
+            "weights", self._step_weights, networks, state.weight_optimizer, of_weights, self._alphas
         )
 
     def epoch(

@@ -83,6 +83,31 @@ def test_observes_as_plain_torch(shape, momentum, mean):
     torch.testing.assert_close(*results, rtol=1e-7, atol=1e-7)
 
 
+def test_the_variance_of_an_almost_silent_channel_keeps_its_digits():
+    x = torch.zeros(64, 16, 32, 32).contiguous(memory_format=torch.channels_last)
+    x[0, :, 0, 0] = 3.3
+    running = RunningStatistics(torch.zeros(16), torch.zeros(16), torch.tensor(0), 0.1)
+    expected = torch.var_mean(x.double(), dim=(0, 2, 3), correction=0)
+    mean, variance = native.observe(x, running)
+    torch.testing.assert_close((variance.double(), mean.double()), expected, rtol=1e-4, atol=0)
+
+
+def test_whole_numbers_do_for_decay_and_threshold():
+    (x,) = maps((2, 16, 5, 5), 3, 1, 10)
+    assert torch.equal(native.fire(x, None, 3, 1, 1), native.fire(x, None, 3, 1.0, 1.0))
+
+
+def test_sums_of_another_type_are_added_to_all_the_same():
+    (x,) = (one.float() for one in maps((2, 16, 5, 5), 1, 1, 11))
+    norm = Normalisation(None, None, torch.zeros(16), torch.ones(16), 0.0, False)
+    for dtype in (torch.bfloat16, torch.float64):
+        total = torch.zeros_like(x, dtype=dtype)
+        native.normalise(x, norm, total)
+        torch.testing.assert_close(total, x.to(dtype))
+        native.mix([total, x.clone()], [x], torch.ones(2, 1))
+        torch.testing.assert_close(total, 2 * x.to(dtype))
+
+
 @FEW
 @given(SHAPES, st.integers(1, 5), st.integers(1, 4), st.booleans())
 def test_mixes_as_plain_torch(shape, edges, kinds, layout):
@@ -137,6 +162,14 @@ from raynas_snn.snn.kernels import kernels_for
 from raynas_snn.snn.neuron import LIF, NeuronSettings
 print(kernels_for(torch.zeros(1)).__name__.rpartition(".")[2], int(LIF(2, NeuronSettings())(torch.ones(4, 3)).sum()))
 """
+
+
+def test_a_folder_that_others_may_write_to_is_not_trusted(tmp_path):
+    (tmp_path / "raynas_snn").mkdir()
+    (tmp_path / "raynas_snn").chmod(0o777)
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
+    printed = subprocess.run([sys.executable, "-c", TRY], env=environment, capture_output=True, text=True, check=True)
+    assert printed.stdout.split() == ["eager", "12"]
 
 
 @pytest.mark.parametrize(

@@ -128,3 +128,35 @@ def test_learns_in_half_precision_and_remembers_in_float32(name, stride):
     assert x.grad.isfinite().all()
     assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in operation.parameters())
     assert all(b.dtype == torch.float32 for b in operation.buffers() if b.is_floating_point())
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 4, 4), (2, 6, 4), (2, 6, 4, 4, 4)])
+def test_batchnorm_refuses_maps_that_are_not_its_own(shape):
+    with pytest.raises(ValueError, match=r"expects \[T\*N, 6, H, W\]"):
+        BatchNorm(6)(torch.zeros(shape))
+
+
+def test_neurons_refuse_maps_that_are_not_whole_steps():
+    with pytest.raises(ValueError, match="8 maps are not 3 steps"):
+        LIF(3, NeuronSettings())(torch.zeros(8, 2))
+
+
+def test_an_empty_batch_passes_through():
+    empty = torch.zeros(0, 6, 4, 4, requires_grad=True)
+    BatchNorm(6).eval()(empty).sum().backward()
+    assert empty.grad is not None
+
+
+def test_derived_classes_are_called_as_they_are_written():
+    class Graded(LIF):
+        def forward(self, x):
+            return super().forward(x) * 0.25
+
+    class Half(resolve("operations", "sep_conv_3x3")):
+        def forward(self, x, scale=None):
+            return 0.5 * super().forward(x, scale)
+
+    operation = Half(6, 1, lambda: Graded(2, NeuronSettings()), True).double()
+    x, scale = torch.randn(4, 6, 5, 5, dtype=torch.float64).round(), torch.tensor(0.3, dtype=torch.float64)
+    torch.testing.assert_close(operation.add_to(None, x, scale), operation(x, scale))
+    assert not operation.neuron.binary

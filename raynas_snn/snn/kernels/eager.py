@@ -96,7 +96,7 @@ def mix(totals: Sequence[Tensor], maps: Sequence[Tensor], weights: Tensor) -> No
     """Adds ``sum_k weights[e, k] * maps[k]`` to each of ``totals[e]``, in place."""
     for total, row in zip(totals, weights.unbind(), strict=True):
         for one, weight in zip(maps, row.unbind(), strict=True):
-            total.addcmul_(one, weight.to(one.dtype))
+            total.addcmul_(one.to(total.dtype), weight.to(total.dtype))
 
 
 def mix_backward(grads: Sequence[Tensor], maps: Sequence[Tensor], weights: Tensor) -> tuple[list[Tensor], Tensor]:

@@ -166,33 +166,50 @@ INLINE void sum_row(const real *a, const real *b, const real *pivot, real *sums,
   }
 }
 
-static void sum_all(const real *a, const real *b, const real *pivot, double *partial, int64_t rows, int64_t channels,
-                    int threads) {
+INLINE void add_row(const real *x, real *sums, int64_t width) { EACH(c, width) sums[c] += x[c]; }
+
+/* Mean and variance. Each part is summed twice, the second time less its own mean, which keeps all digits; it comes
+   from the cache then. */
+void observe(const real *x, double *partial, real *mean, real *variance, int64_t rows, int64_t channels, int threads) {
+  PARALLEL_FOR(int64_t part = 0; part < PARTS(rows); part++)
+    for (int64_t c = 0; c < channels; c += BLOCK) {
+      const int64_t width = MIN(BLOCK, channels - c), first = part * SUM_ROWS, end = MIN(rows, first + SUM_ROWS);
+      real sums[2 * BLOCK] = {0}, pivot[BLOCK] = {0};
+      WITH_WIDTH(width, for (int64_t row = first; row < end; row++) add_row(x + row * channels + c, pivot, W))
+      EACH(i, width) pivot[i] /= end - first;
+      WITH_WIDTH(width, for (int64_t row = first; row < end; row++)
+                            sum_row(x + row * channels + c, x + row * channels + c, pivot, sums, W))
+      for (int64_t i = 0; i < width; i++) { /* the part's sum, and its squares less its own mean */
+        const double number = end - first, off = sums[i] / number;
+        partial[part * 2 * channels + c + i] = number * (pivot[i] + off);
+        partial[(part * 2 + 1) * channels + c + i] = sums[BLOCK + i] - number * off * off;
+      }
+    }
+  for (int64_t c = 0; c < channels; c++) {
+    double total = 0, squares = 0;
+    for (int64_t part = 0; part < PARTS(rows); part++) total += partial[part * 2 * channels + c];
+    for (int64_t part = 0; part < PARTS(rows); part++) {
+      const double number = MIN(SUM_ROWS, rows - part * SUM_ROWS);
+      const double off = partial[part * 2 * channels + c] / number - total / rows;
+      squares += partial[(part * 2 + 1) * channels + c] + number * off * off;
+    }
+    mean[c] = total / rows;
+    variance[c] = MAX(0.0, squares / rows);
+  }
+}
+
+void sum_gradients(const real *grad, const real *x, const norm_t *norm, double *partial, real *grad_weight,
+                   real *grad_bias, int64_t rows, int64_t channels, int threads) {
   const real zeros[BLOCK] = {0};
   PARALLEL_FOR(int64_t part = 0; part < PARTS(rows); part++)
     for (int64_t c = 0; c < channels; c += BLOCK) {
       const int64_t width = MIN(BLOCK, channels - c);
       real sums[2 * BLOCK] = {0};
       WITH_WIDTH(width, for (int64_t row = part * SUM_ROWS; row < MIN(rows, (part + 1) * SUM_ROWS); row++)
-                            sum_row(a + row * channels + c, b + row * channels + c, pivot ? pivot + c : zeros, sums, W))
+                            sum_row(grad + row * channels + c, x + row * channels + c, zeros, sums, W))
       keep_sums(sums, partial, part, channels, c, width);
     }
   add_parts(partial, PARTS(rows), 2 * channels);
-}
-
-/* Mean and variance; the pivot, a number of each channel, keeps digits where the mean is large. */
-void observe(const real *x, double *partial, real *mean, real *variance, int64_t rows, int64_t channels, int threads) {
-  sum_all(x, x, x, partial, rows, channels, threads);
-  for (int64_t c = 0; c < channels; c++) {
-    const double shifted = partial[c] / rows;
-    mean[c] = x[c] + shifted;
-    variance[c] = MAX(0.0, partial[channels + c] / rows - shifted * shifted);
-  }
-}
-
-void sum_gradients(const real *grad, const real *x, const norm_t *norm, double *partial, real *grad_weight,
-                   real *grad_bias, int64_t rows, int64_t channels, int threads) {
-  sum_all(grad, x, 0, partial, rows, channels, threads);
   parameter_gradients(norm, partial, grad_weight, grad_bias, channels);
 }
 

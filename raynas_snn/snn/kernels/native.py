@@ -40,7 +40,7 @@ SETS_OF_FLAGS: tuple[list[str], ...] = (
 
 def usable(x: Tensor) -> bool:
     """Whether the kernels can work on ``x``."""
-    return x.device.type == "cpu" and x.dtype in TYPES and library(x.dtype) is not None
+    return x.device.type == "cpu" and x.dtype in TYPES and x.numel() > 0 and library(x.dtype) is not None
 
 
 @cache
@@ -51,7 +51,7 @@ def library(dtype: torch.dtype) -> ctypes.CDLL | None:
         return None
     try:
         return ctypes.CDLL(str(_compiled(compiler, TYPES[dtype])))
-    except (OSError, subprocess.SubprocessError) as error:
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:  # RuntimeError: nobody's home
         logging.getLogger(__name__).info("the kernels for the CPU cannot be used: %s", error)
         return None
 
@@ -63,9 +63,12 @@ def _compiled(compiler: str, real: str) -> Path:
         key.update(part.encode())
     cache_folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "raynas_snn"
     path = cache_folder / f"kernels-{real}-{key.hexdigest()[:16]}.so"
+    cache_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    about = cache_folder.stat()
+    if about.st_uid != os.getuid() or about.st_mode & 0o022:  # what lies there will be run
+        raise OSError(f"others may write to {cache_folder}")
     if path.exists():
         return path
-    cache_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(dir=cache_folder) as scratch:
         built = Path(scratch, "kernels.so")
         command = [compiler, "-O3", "-fopenmp-simd", "-shared", "-fPIC", f"-DREAL={real}", str(SOURCE), "-lm"]
@@ -97,6 +100,8 @@ def observe(x: Tensor, running: RunningStatistics) -> tuple[Tensor, Tensor]:
 
 def normalise(x: Tensor, norm: Normalisation, total: Tensor | None = None) -> Tensor:
     """See `eager.normalise`."""
+    if total is not None and total.dtype != x.dtype:
+        return eager.normalise(x, norm, total)
     x, (rows, channels) = _rows(x)
     out = torch.empty_like(x) if total is None else _rows(total)[0]
     _call(x, "normalise", total if total is None else out, x, out, _Norm.of(norm, x.dtype), rows, channels)
@@ -138,7 +143,9 @@ def fire(x: Tensor, norm: Normalisation | None, num_steps: int, decay: float, v_
     """See `eager.fire`."""
     x, (rows, channels) = _rows(x)
     spikes = torch.empty_like(x)
-    _call(x, "fire", x, spikes, _Norm.of(norm, x.dtype), num_steps, rows // num_steps, channels, decay, v_th)
+    _call(
+        x, "fire", x, spikes, _Norm.of(norm, x.dtype), num_steps, rows // num_steps, channels, float(decay), float(v_th)
+    )
     return spikes
 
 
@@ -168,12 +175,16 @@ def fire_backward(
         grad_bias,
     )
     sizes = (num_steps, rows // num_steps, channels)
-    _call(x, "fire_backward", *maps, *sizes, decay, v_th, _Int(detach_reset), _Int(kind), float(parameter))
+    settings = (float(decay), float(v_th), _Int(detach_reset), _Int(kind), float(parameter))
+    _call(x, "fire_backward", *maps, *sizes, *settings)
     return (grad_in, None, None) if norm is None else (grad_in, grad_weight, grad_bias)
 
 
 def mix(totals: Sequence[Tensor], maps: Sequence[Tensor], weights: Tensor) -> None:
     """See `eager.mix`."""
+    if len({one.dtype for one in (*totals, *maps)}) > 1:
+        eager.mix(totals, maps, weights)
+        return
     laid_out, maps = _alike(totals), _alike(maps)
     weights = weights.to(maps[0].dtype).contiguous()
     _call(weights, "mix", _pointers(laid_out), _pointers(maps), weights, *weights.shape, maps[0].numel())

@@ -142,7 +142,7 @@ class _Convolution(Operation):
 
     def convolve(self, x: Tensor) -> tuple[Tensor, BatchNorm]:
         """What the last BatchNorm reads, and that BatchNorm."""
-        raise NotImplementedError
+        raise AssertionError(f"{type(self).__name__} must define convolve")
 
     def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
         """Reads spikes."""

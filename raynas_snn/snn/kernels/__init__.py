@@ -20,7 +20,7 @@ DISABLED = os.environ.get("RAYNAS_SNN_KERNELS") == "eager"
 
 def kernels_for(x: Tensor) -> ModuleType:
     """The fastest kernels for maps like ``x``; ``RAYNAS_SNN_KERNELS=eager`` in the environment asks for plain torch."""
-    if DISABLED or torch.compiler.is_compiling():  # a compiler fuses plain torch by itself
+    if DISABLED or torch.compiler.is_compiling() or x.numel() == 0:  # a compiler fuses plain torch by itself
         return eager
     if x.is_cuda:
         cuda = _cuda()

@@ -17,17 +17,16 @@ from raynas_snn.snn.kernels.cuda_launch import (
     FINISH,
     PARTS,
     Tiles,
-    alike,
     arithmetic,
     block_of,
     finishers,
     launch,
     norm_arguments,
-    rows_of,
     shape_of,
     shares,
     usable,
 )
+from raynas_snn.snn.kernels.layout import alike, rows_of
 from raynas_snn.snn.kernels.normalisation import Normalisation, RunningStatistics
 from raynas_snn.snn.surrogate import Surrogate
 

@@ -3,7 +3,6 @@
 import math
 import os
 import shutil
-from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -121,17 +120,6 @@ def norm_arguments(norm: Normalisation | None) -> dict[str, Any]:
         "eps": float(norm.eps),
         "PER_CHANNEL": per_channel,
     }
-
-
-def rows_of(x: Tensor) -> tuple[Tensor, tuple[int, int]]:
-    """A map whose channels lie next to each other in memory, and how many rows of how many channels these are."""
-    x = x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x.contiguous()
-    return x, (x.numel() // x.shape[1], x.shape[1])
-
-
-def alike(maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Maps whose numbers lie in memory in the same order."""
-    return tuple(rows_of(one)[0] for one in maps)
 
 
 def arithmetic(x: Tensor) -> Any:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from raynas_snn.snn.kernels import eager
+from raynas_snn.snn.kernels.layout import alike, rows_of
 from raynas_snn.snn.kernels.normalisation import Normalisation, RunningStatistics
 from raynas_snn.snn.surrogate import ATan, Rectangular, Surrogate
 
@@ -31,16 +32,13 @@ LARGEST_KERNEL = 5  # taps of a row, whose sums are kept in registers
 IMAGE_PARTS = 8  # partial sums of a kernel's gradient
 MOST_STEPS = 256  # their potentials are kept on a thread's stack
 TYPES = {torch.float32: "float", torch.float64: "double"}
-SETS_OF_FLAGS: tuple[list[str], ...] = (
-    ["-fopenmp", "-march=native"],
-    ["-march=native"],
-    [],
-)  # Apple's compiler has no OpenMP
+# Apple's compiler has no OpenMP, and some compilers do not know the processor.
+SETS_OF_FLAGS: tuple[list[str], ...] = (["-fopenmp", "-march=native"], ["-march=native"], [])
 
 
 def usable(x: Tensor) -> bool:
     """Whether the kernels can work on ``x``."""
-    return x.device.type == "cpu" and x.dtype in TYPES and x.numel() > 0 and library(x.dtype) is not None
+    return x.device.type == "cpu" and x.dtype in TYPES and library(x.dtype) is not None
 
 
 @cache
@@ -91,7 +89,7 @@ def _processor() -> str:
 
 def observe(x: Tensor, running: RunningStatistics) -> tuple[Tensor, Tensor]:
     """See `eager.observe`."""
-    x, (rows, channels) = _rows(x)
+    x, (rows, channels) = rows_of(x)
     mean, variance = x.new_empty(2, channels)
     _call(x, "observe", x, _partial_sums(rows, channels), mean, variance, rows, channels)
     running.remember(mean, variance, rows)
@@ -102,15 +100,15 @@ def normalise(x: Tensor, norm: Normalisation, total: Tensor | None = None) -> Te
     """See `eager.normalise`."""
     if total is not None and total.dtype != x.dtype:
         return eager.normalise(x, norm, total)
-    x, (rows, channels) = _rows(x)
-    out = torch.empty_like(x) if total is None else _rows(total)[0]
+    x, (rows, channels) = rows_of(x)
+    out = torch.empty_like(x) if total is None else rows_of(total)[0]
     _call(x, "normalise", total if total is None else out, x, out, _Norm.of(norm, x.dtype), rows, channels)
     return out if total is None or out is total else total.copy_(out)
 
 
 def gradients(grad: Tensor, x: Tensor, norm: Normalisation) -> tuple[Tensor, Tensor]:
     """See `eager.gradients`."""
-    (grad, (rows, channels)), (x, _) = _rows(grad), _rows(x)
+    (grad, (rows, channels)), (x, _) = rows_of(grad), rows_of(x)
     grad_weight, grad_bias = x.new_empty(2, channels)
     partial = _partial_sums(rows, channels)
     _call(x, "sum_gradients", grad, x, _Norm.of(norm, x.dtype), partial, grad_weight, grad_bias, rows, channels)
@@ -121,7 +119,7 @@ def input_gradient(
     grad: Tensor, x: Tensor, norm: Normalisation, grad_weight: Tensor, grad_bias: Tensor, overwrite: bool
 ) -> Tensor:
     """See `eager.input_gradient`."""
-    (grad, (rows, channels)), (x, _) = _rows(grad), _rows(x)
+    (grad, (rows, channels)), (x, _) = rows_of(grad), rows_of(x)
     out = grad if overwrite else torch.empty_like(x)
     _call(
         x,
@@ -141,7 +139,7 @@ def input_gradient(
 
 def fire(x: Tensor, norm: Normalisation | None, num_steps: int, decay: float, v_th: float) -> Tensor:
     """See `eager.fire`."""
-    x, (rows, channels) = _rows(x)
+    x, (rows, channels) = rows_of(x)
     spikes = torch.empty_like(x)
     _call(
         x, "fire", x, spikes, _Norm.of(norm, x.dtype), num_steps, rows // num_steps, channels, float(decay), float(v_th)
@@ -163,7 +161,7 @@ def fire_backward(
     if not _is_known(surrogate) or num_steps > MOST_STEPS:
         return eager.fire_backward(grad, x, norm, num_steps, decay, v_th, detach_reset, surrogate)
     kind, parameter = (1, surrogate.alpha) if isinstance(surrogate, ATan) else (0, surrogate.width)
-    (grad, (rows, channels)), (x, _) = _rows(grad), _rows(x)
+    (grad, (rows, channels)), (x, _) = rows_of(grad), rows_of(x)
     grad_in, (grad_weight, grad_bias) = torch.empty_like(x), x.new_empty(2, channels)
     maps = (
         x,
@@ -185,7 +183,7 @@ def mix(totals: Sequence[Tensor], maps: Sequence[Tensor], weights: Tensor) -> No
     if len({one.dtype for one in (*totals, *maps)}) > 1:
         eager.mix(totals, maps, weights)
         return
-    laid_out, maps = _alike(totals), _alike(maps)
+    laid_out, maps = alike(totals), alike(maps)
     weights = weights.to(maps[0].dtype).contiguous()
     _call(weights, "mix", _pointers(laid_out), _pointers(maps), weights, *weights.shape, maps[0].numel())
     for total, out in zip(totals, laid_out, strict=True):
@@ -195,7 +193,7 @@ def mix(totals: Sequence[Tensor], maps: Sequence[Tensor], weights: Tensor) -> No
 
 def mix_backward(grads: Sequence[Tensor], maps: Sequence[Tensor], weights: Tensor) -> tuple[list[Tensor], Tensor]:
     """See `eager.mix_backward`."""
-    grads, maps = _alike(grads), _alike(maps)
+    grads, maps = alike(grads), alike(maps)
     grad_maps = [torch.empty_like(one) for one in maps]
     alphas, number = weights.to(maps[0].dtype).contiguous(), grads[0].numel()
     partial = torch.empty((number + MIX_CHUNK - 1) // MIX_CHUNK, *weights.shape, dtype=torch.float64)
@@ -209,7 +207,7 @@ def depthwise_weight_gradient(grad: Tensor, x: Tensor, kernel_size: int, stride:
     """See `eager.depthwise_weight_gradient`, which larger kernels are left to."""
     if kernel_size > LARGEST_KERNEL:
         return eager.depthwise_weight_gradient(grad, x, kernel_size, stride, dilation)
-    (grad, _), (x, (_, channels)) = _rows(grad), _rows(x)
+    (grad, _), (x, (_, channels)) = rows_of(grad), rows_of(x)
     parts = min(len(x), IMAGE_PARTS)
     sums = torch.zeros(parts, kernel_size, kernel_size, channels, dtype=torch.float64)
     padding = dilation * (kernel_size - 1) // 2
@@ -221,16 +219,6 @@ def depthwise_weight_gradient(grad: Tensor, x: Tensor, kernel_size: int, stride:
 def _is_known(surrogate: Surrogate) -> TypeGuard[Rectangular | ATan]:
     """Whether the source has its derivative; a class derived from these may have another."""
     return type(surrogate) in (Rectangular, ATan)
-
-
-def _rows(x: Tensor) -> tuple[Tensor, tuple[int, int]]:
-    """A map whose channels lie next to each other in memory, and how many rows of how many channels these are."""
-    x = x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x.contiguous()
-    return x, (x.numel() // x.shape[1], x.shape[1])
-
-
-def _alike(maps: Sequence[Tensor]) -> list[Tensor]:
-    return [_rows(one)[0] for one in maps]
 
 
 def _partial_sums(rows: int, channels: int) -> Tensor:

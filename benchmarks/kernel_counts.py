@@ -18,6 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+import measure
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -150,11 +151,8 @@ def summary(counts: Counts, bandwidth: float) -> dict[str, dict[str, float]]:
 def main() -> None:
     """Prints a table, or JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--num-steps", type=int, default=6, help="time steps T (6)")
-    parser.add_argument("--channels", type=int, default=16, help="width of the first cell (16)")
+    measure.size_arguments(parser, num_steps=6, batch_size=64)
     parser.add_argument("--cells", type=int, default=6, help="number of cells (6)")
-    parser.add_argument("--batch-size", type=int, default=64, help="images (64)")
-    parser.add_argument("--image-size", type=int, default=32, help="side of the images in pixels (32)")
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="of the maps (bfloat16)")
     parser.add_argument("--bandwidth", type=float, default=4.3, help="TB/s, read and written (4.3: an H200's copy)")
     parser.add_argument("--each", action="store_true", help="a line for every other operation")

@@ -19,10 +19,7 @@ from raynas_snn.nas.macro import Macro
 def main() -> None:
     """Prints a table, or JSON."""
     parser = measure.common_arguments(__doc__, rounds=30)
-    parser.add_argument("--num-steps", type=int, default=2, help="time steps T (2)")
-    parser.add_argument("--channels", type=int, default=16, help="width (16)")
-    parser.add_argument("--batch-size", type=int, default=16, help="images (16)")
-    parser.add_argument("--image-size", type=int, default=32, help="side of the maps in pixels (32)")
+    measure.size_arguments(parser)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)

@@ -113,3 +113,11 @@ def common_arguments(description: str | None, rounds: int) -> argparse.ArgumentP
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
+
+
+def size_arguments(parser: argparse.ArgumentParser, num_steps: int = 2, batch_size: int = 16) -> None:
+    """The options for the sizes of a batch and of what it passes through."""
+    parser.add_argument("--num-steps", type=int, default=num_steps, help=f"time steps T ({num_steps})")
+    parser.add_argument("--channels", type=int, default=16, help="width, of the first cell if there are several (16)")
+    parser.add_argument("--batch-size", type=int, default=batch_size, help=f"images ({batch_size})")
+    parser.add_argument("--image-size", type=int, default=32, help="side of the images or maps in pixels (32)")

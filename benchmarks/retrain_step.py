@@ -70,11 +70,8 @@ def evaluation(network: torch.nn.Module, images: torch.Tensor) -> Callable[[], N
 def main() -> None:
     """Prints a table, or JSON."""
     parser = measure.common_arguments(__doc__, rounds=5)
-    parser.add_argument("--num-steps", type=int, default=2, help="time steps T (2)")
-    parser.add_argument("--channels", type=int, default=16, help="width of the first cell (16)")
+    measure.size_arguments(parser)
     parser.add_argument("--cells", type=int, default=6, help="number of cells (6)")
-    parser.add_argument("--batch-size", type=int, default=16, help="images (16)")
-    parser.add_argument("--image-size", type=int, default=32, help="side of the images in pixels (32)")
     parser.add_argument("--seed", type=int, default=0, help="of the cells (0)")
     parser.add_argument("--compile", action="store_true", help="ours behind torch.compile, too")
     options = parser.parse_args()

@@ -60,11 +60,8 @@ def build(options: argparse.Namespace, names: list[str]) -> dict[str, Callable[[
 def main() -> None:
     """Prints a table, or JSON."""
     parser = measure.common_arguments(__doc__, rounds=5)
-    parser.add_argument("--num-steps", type=int, default=2, help="time steps T (2)")
-    parser.add_argument("--channels", type=int, default=16, help="width of the first cell (16)")
+    measure.size_arguments(parser, batch_size=8)
     parser.add_argument("--cells", type=int, default=6, help="number of cells (6)")
-    parser.add_argument("--batch-size", type=int, default=8, help="images (8)")
-    parser.add_argument("--image-size", type=int, default=32, help="side of the images in pixels (32)")
     parser.add_argument("--only", choices=(OURS, *WAYS), help="run one network for a few steps and print its memory")
     parser.add_argument("--recompute", action="store_true", help="ours computes activations again: less memory")
     parser.add_argument("--no-memory", action="store_true", help="do not measure memory")

@@ -7,22 +7,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+TESTS := tests/integration/test_readme.py tests/integration tests/gpu tests/unit
 
-.PHONY: sweep test unit sweeps lint format clean
+.PHONY: sweep test lint format clean
 .DEFAULT_GOAL := sweep
 
 sweep: $(VENV)/.installed
 	$(BIN)/python -m raynas_snn.sweep $(ARGS)
 
+# A sweep waits for processes to start more than it computes, so three files are tested at a time, the longest first.
 test: lint
-ifeq ($(ARGS),)
-	$(MAKE) --jobs 2 --output-sync=target --no-print-directory unit sweeps
-else
-	$(BIN)/python -m pytest $(ARGS)
-endif
-
-unit sweeps:
-	$(BIN)/python -m pytest $(if $(filter unit,$@),tests/unit,tests/integration tests/gpu)
+	$(BIN)/python -m pytest $(or $(ARGS),--numprocesses 3 --dist loadfile --no-loadscope-reorder $(TESTS))
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

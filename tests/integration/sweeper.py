@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-SECONDS_TO_END = 300
+SECONDS_TO_END = 600  # a limit for what hangs, on a machine that does three such things at a time
 
 # Small enough for seconds, real enough to learn something.
 TINY = {

@@ -1,5 +1,6 @@
 # make sweep   install what a sweep needs, run the default sweep, print the ablation table
 # make test    lint, types and tests
+# make soak    the tests that take minutes each, then random kills on two nodes for half an hour
 # make format  let ruff rewrite the sources
 # make clean   remove the environment, caches and runs
 
@@ -7,17 +8,22 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
-TESTS := tests/integration/test_readme.py tests/integration tests/gpu tests/unit
+# Two files are tested at a time, the longest first.
+SHARED := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+TESTS := tests/integration/test_readme.py tests/integration tests/faults tests/gpu tests/unit
 
-.PHONY: sweep test lint format clean
+.PHONY: sweep test soak lint format clean
 .DEFAULT_GOAL := sweep
 
 sweep: $(VENV)/.installed
 	$(BIN)/python -m raynas_snn.sweep $(ARGS)
 
-# A sweep waits for processes to start more than it computes, so three files are tested at a time, the longest first.
 test: lint
-	$(BIN)/python -m pytest $(or $(ARGS),--numprocesses 3 --dist loadfile --no-loadscope-reorder $(TESTS))
+	$(BIN)/python -m pytest $(or $(ARGS),$(SHARED) -m "not long" $(TESTS))
+
+soak: lint
+	$(BIN)/python -m pytest $(SHARED) -m long tests/faults tests/integration
+	$(BIN)/python benchmarks/soak.py $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

@@ -13,6 +13,8 @@ import argparse
 import json
 import os
 import random
+import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,16 +27,24 @@ from typing import Any
 
 import measure
 import psutil
+from ray_nodes import TRIAL, WORKER, Cluster, with_token
 from soak_books import check_books
-from soak_cluster import Cluster
 
-HERE = Path(__file__).resolve().parent
-VERB = "import sys; from raynas_snn.sweep import main; sys.exit(main(sys.argv[1:]))"
-MEAN_PAUSE = 5.0  # seconds between two kills
+TRIALS = Path(__file__).with_name("soak_trials.py")  # a trial's process finds it beside the sweep, as users' files
+MEAN_PAUSE = 12.0  # seconds between two kills; a driver takes about ten to start
 NODE_AWAY = 5.0  # seconds until a lost node is replaced
+CPUS = 2  # of each node, whatever the machine has
 LONGEST_END = 1800.0  # seconds that the sweeps are given to end when nobody kills any more
 
-KILLS = {"driver": 4, "worker": 4, "node": 1}  # how often each is hit, relative to the others
+KILLS = {"driver": 20, "worker": 20, "node": 5}  # at least, if there is time
+
+COUNT_GROUPS = """
+import sys
+import ray
+ray.init(address=sys.argv[1], log_to_driver=False, logging_level="error")
+groups = ray.util.placement_group_table().values()
+print(sum(group["state"] != "REMOVED" for group in groups))
+"""
 
 COMMON: dict[str, Any] = {"sweep.max_failures": 1000, "model.attention": "none"}
 INSTANT = COMMON | {
@@ -62,13 +72,14 @@ class Driver:
         seconds_to_continue: For each start after a kill, until the first trial was started again.
     """
 
-    def __init__(self, run: Path, settings: dict[str, Any], cluster: Cluster) -> None:
+    def __init__(self, run: Path, settings: dict[str, Any], cluster: Cluster, environment: dict[str, str]) -> None:
         overrides = [f"--set={path}={json.dumps(value)}" for path, value in settings.items()]
         self.run = run
         self.num_kills = 0
         self.seconds_to_continue: list[float] = []
-        self._command = [sys.executable, "-c", VERB, "--address", cluster.address, "--run-dir", run.name, *overrides]
-        self._environment = cluster.environment | {"PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)])}
+        verb = [sys.executable, "-m", "raynas_snn.sweep"]
+        self._command = [*verb, "--address", cluster.address, "--run-dir", run.name, *overrides]
+        self._environment = environment
         self._log = run.with_suffix(".log")
         self._log.touch()
         self.process = self._start()
@@ -97,16 +108,22 @@ class Driver:
             return subprocess.Popen(self._command, cwd=self.run.parent, env=self._environment, stdout=log, stderr=log)
 
 
-def kill_something(choose: random.Random, cluster: Cluster, drivers: Sequence[Driver]) -> str | None:
-    """Kills a driver, a process of a trial or a node; returns which, None if there was nothing to kill."""
-    (kind,) = choose.choices(list(KILLS), list(KILLS.values()))
+def kill_something(
+    choose: random.Random, kills: Counter[str], cluster: Cluster, drivers: Sequence[Driver]
+) -> str | None:
+    """Kills a driver, a process of a trial or a node, what is most wanting the likeliest.
+
+    Returns:
+        Which; None if there was nothing to kill.
+    """
+    (kind,) = choose.choices(list(KILLS), [max(KILLS[kind] - kills[kind], 1) for kind in KILLS])
     if kind == "driver":
         alive = [driver for driver in drivers if driver.process.poll() is None]
         if not alive:
             return None
         choose.choice(alive).kill()
     elif kind == "worker":
-        processes = cluster.trial_processes()
+        processes = cluster.find(TRIAL, WORKER)
         if not processes:
             return None
         try:
@@ -114,21 +131,32 @@ def kill_something(choose: random.Random, cluster: Cluster, drivers: Sequence[Dr
         except psutil.NoSuchProcess:
             return None
     else:
-        cluster.lose_node()
+        cluster.nodes[-1].kill()
         time.sleep(NODE_AWAY)
-        cluster.add_node()
+        cluster.add(num_cpus=CPUS)
     return kind
+
+
+def held_groups(cluster: Cluster, environment: dict[str, str]) -> int:
+    """How many placement groups hold resources of the cluster or wait for them."""
+    command = [sys.executable, "-c", COUNT_GROUPS, cluster.address]
+    counted = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    return int(counted.stdout)
 
 
 def soak(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Runs everything in a folder and returns what was found."""
+    shutil.copy(TRIALS, folder)
     choose, kills = random.Random(options.seed), Counter[str]()
-    cluster = Cluster(folder)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment = with_token(inherited, folder)
+    cluster = Cluster(environment, num_cpus=CPUS)
     try:
+        cluster.add(num_cpus=CPUS)
         sizes = {"instant": (options.trials, 1), "real": (2, 2)}
         drivers = [
-            Driver(folder / "instant", INSTANT | {"sweep.num_trials": options.trials}, cluster),
-            Driver(folder / "real", REAL, cluster),
+            Driver(folder / "instant", INSTANT | {"sweep.num_trials": options.trials}, cluster, environment),
+            Driver(folder / "real", REAL, cluster, environment),
         ]
         begun = time.monotonic()
         next_kill = begun + 30
@@ -140,7 +168,7 @@ def soak(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             if now - begun > options.minutes * 60 + LONGEST_END:
                 raise SystemExit(f"the sweeps do not end: {folder}")
             if next_kill < now < begun + options.minutes * 60:
-                kind = kill_something(choose, cluster, drivers)
+                kind = kill_something(choose, kills, cluster, drivers)
                 if kind is not None:
                     kills[kind] += 1
                     print(f"{now - begun:6.0f} s  {kind} killed", file=sys.stderr)
@@ -148,7 +176,8 @@ def soak(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             time.sleep(0.2)
         seconds = time.monotonic() - begun
         time.sleep(10)  # what watches over placement groups looks every few seconds
-        left = {"placement_groups": cluster.placement_groups(), "processes": len(cluster.trial_processes())}
+        processes = len(cluster.find(TRIAL, WORKER))
+        left = {"placement_groups": held_groups(cluster, environment), "processes": processes}
     finally:
         cluster.stop()
     books = {name: check_books(folder / name, *size) for name, size in sizes.items()}
@@ -158,7 +187,7 @@ def soak(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "minutes": round(seconds / 60, 1),
         "seed": options.seed,
         "kills": {kind: kills[kind] for kind in KILLS},
-        "longest_to_continue": max(continued, default=0.0),
+        "seconds_to_continue": {"median": statistics.median(continued or [0]), "longest": max(continued, default=0)},
         "left": left,
         "balanced": not any(left.values()) and all(book.balanced for book in books.values()),
         "books": {name: asdict(book) for name, book in books.items()},
@@ -180,7 +209,9 @@ def main() -> None:
     else:
         for name, value in found.items():
             print(f"{name:<20} {value}")
-    sys.exit(0 if found["balanced"] else 1)
+    if not found["balanced"]:
+        sys.exit(f"something is amiss: {folder}")
+    shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

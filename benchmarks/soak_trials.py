@@ -7,7 +7,7 @@ from raynas_snn.config.schema import TrialConfig
 from raynas_snn.trial import Metrics, TrialContext, TrialRecipe
 
 EPOCHS = 6
-EPOCH_SECONDS = 0.4
+EPOCH_SECONDS = 1.0
 ACCOUNT = "account"  # in a trial's folder: a line when an epoch begins and one when its checkpoint is there
 
 

@@ -1,6 +1,7 @@
 """What the verbs share: one line per mistake, exit codes, and the console script that dispatches to them."""
 
 import argparse
+import contextlib
 import importlib
 import io
 import os
@@ -9,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from raynas_snn import __version__
-from raynas_snn.errors import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_USAGE, UserError
+from raynas_snn.errors import EXIT_FAILURE, EXIT_INTERRUPTED, UserError
 from raynas_snn.suggest import did_you_mean
 
 Arguments = Sequence[str] | None
@@ -17,7 +18,7 @@ Arguments = Sequence[str] | None
 EXIT_CODES = """\
 exit codes:
   0    done
-  1    failure
+  1    failure, as of Ray or of the disk under the run directory; one line on stderr, and the same command continues
   2    bad usage or configuration; one line on stderr says what, where, and what would be right
   3    done, but some trials failed
   130  interrupted; the same command continues
@@ -68,10 +69,11 @@ def run_verb(verb: Callable[[Arguments], int], argv: Arguments = None) -> int:
         code = verb(argv)
         sys.stdout.flush()
     except UserError as error:
-        print(f"error: {' '.join(str(error).splitlines())}", file=sys.stderr)
-        return EXIT_USAGE
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        with contextlib.suppress(OSError):  # of a terminal that is gone
+            print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader has left, as `head` does; what is still buffered must not complain at exit.

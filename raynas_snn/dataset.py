@@ -7,6 +7,7 @@ A user's own is a name in the sweep file, ``data.name: package.module:function``
 import hashlib
 import inspect
 import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 from raynas_snn.config.schema import DataConfig
 from raynas_snn.errors import UserError
 from raynas_snn.images import Images
+from raynas_snn.outside import open_regular
 from raynas_snn.registry import resolve
 
 MOST_WARNINGS = 20
@@ -165,10 +167,8 @@ def _call(function: Callable[[DataConfig], T], config: DataConfig) -> T:
 
 
 def _contents_digest(path: Path) -> bytes:
-    if not path.is_file():  # reading a pipe would wait for ever
-        return b""
     try:
-        with path.open("rb") as file:
+        with open_regular(path, at_most=sys.maxsize) as file:  # a part at a time, so it may be of any size
             return hashlib.file_digest(file, "sha256").digest()
     except OSError:  # a file that cannot be read is a file that is left out
         return b""

@@ -5,7 +5,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
@@ -18,7 +18,7 @@ PACKAGES = ("raynas-snn", "ray", "torch", "torchvision", "optuna", "numpy", "pil
 LONGEST_DIFF = 200_000  # characters
 
 
-def build_manifest(sweep: Sweep, nodes: Sequence[dict[str, float]]) -> dict[str, Any]:
+def build_manifest(sweep: Sweep, nodes: Sequence[Mapping[str, float]]) -> dict[str, Any]:
     """Collects it at the start of a run.
 
     Args:
@@ -43,7 +43,7 @@ def build_manifest(sweep: Sweep, nodes: Sequence[dict[str, float]]) -> dict[str,
         "platform": platform.platform(),
         "host": platform.node(),
         "cpus": os.cpu_count(),
-        "nodes": list(nodes),
+        "nodes": [dict(node) for node in nodes],
         "git": _git_state(),
     }
 

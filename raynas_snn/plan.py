@@ -1,19 +1,25 @@
 """What a sweep is going to do and where, worked out before anything is started or written."""
 
+import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from raynas_snn.config import Sweep, difference, meaning
+from raynas_snn.config import Sweep
 from raynas_snn.config.outer import OuterParameter
+from raynas_snn.config.widening import compare
 from raynas_snn.config.yaml_text import show
 from raynas_snn.earlier import read_lessons
 from raynas_snn.errors import UserError
 from raynas_snn.registry import resolve
 from raynas_snn.results.proposals import limits_of
 from raynas_snn.results.run_dir import RunDir
+from raynas_snn.visible import visible
 
 _FACT_COLUMN = 18
+_MOST_DIFFERENCES = 12  # between two sweeps, to name in one line
+_MOST_SIBLINGS = 20  # runs to look at for one that a sweep could continue
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,8 @@ class Plan:
         continues: Whether the run directory holds earlier work on the same sweep.
         num_ended: Trials that have ended there.
         num_lessons: Proposals of another run that a new run is going to learn from.
+        notes: How the sweep relates to earlier work, one line each: in what it is wider, or which run it could go on.
+        storage: Where a copy is kept, or None.
     """
 
     sweep: Sweep
@@ -33,6 +41,8 @@ class Plan:
     continues: bool = False
     num_ended: int = 0
     num_lessons: int = 0
+    notes: Sequence[str] = ()
+    storage: str | None = None
 
     @property
     def num_trials(self) -> int:
@@ -60,8 +70,10 @@ class Plan:
             "warm_start": config.sweep.warm_start,
             "resources": config.resources.model_dump(),
             "run_dir": str(self.run_dir),
+            "storage": self.storage,
             "continues": self.continues,
             "num_ended": self.num_ended,
+            "notes": list(self.notes),
         }
 
     def text(self) -> str:
@@ -84,13 +96,14 @@ class Plan:
             "epochs per trial": f"{_span(search)} search + {_span(retrain)} retrain",
             "workers per trial": f"{resources.num_workers}, each with {cpus} CPU and {gpus:g} GPU",
             "trials at a time": resources.max_concurrent,
-            "run directory": f"{self.run_dir} ({state})",
+            "run directory": "\n".join([f"{self.run_dir} ({state})", *self.notes]),
+            **({} if self.storage is None else {"storage": self.storage}),
         }
         lines = []
         for name, fact in facts.items():
             first, *others = str(fact).splitlines()
             lines += [f"{name:<{_FACT_COLUMN}}{first}", *(" " * _FACT_COLUMN + other for other in others)]
-        return "\n".join(lines)
+        return "\n".join(map(visible, lines))
 
     def _search_epochs(self) -> tuple[int, ...]:
         """How many epochs the search of a trial can have; strategies count them differently."""
@@ -145,16 +158,39 @@ def make_plan(sweep: Sweep, run_dir: Path, resume: str) -> Plan:
     """
     if not RunDir.is_run(run_dir):
         RunDir.check_free(run_dir)
+        hints = _narrower_runs(sweep, run_dir)
         if resume == "must":
-            raise UserError(f"{run_dir}: holds no run to continue, and --resume must does not start one")
-        return Plan(sweep, run_dir, num_lessons=len(read_lessons(sweep)))
+            what = "holds no run to continue, and --resume must does not start one"
+            raise UserError("; ".join([f"{run_dir}: {what}", *hints]))
+        return Plan(sweep, run_dir, num_lessons=len(read_lessons(sweep)), notes=hints)
     if resume == "never":
         raise UserError(f"{run_dir}: holds a run already, and --resume never does not continue it")
     run = RunDir.open(run_dir)
-    lines = difference(meaning(run.config()), meaning(sweep.resolved()))
-    if lines:
-        raise UserError(f"{run_dir}: holds a run of another sweep: {'; '.join(lines)}; choose another --run-dir")
-    return Plan(sweep, run_dir, continues=True, num_ended=len(run.records()))
+    refused, wider = compare(run.config(), sweep.resolved())
+    if refused:
+        more = [f"and {len(refused) - _MOST_DIFFERENCES} more"] if len(refused) > _MOST_DIFFERENCES else []
+        differences = "; ".join([*refused[:_MOST_DIFFERENCES], *more])
+        raise UserError(f"{run_dir}: holds a run of another sweep: {differences}; choose another --run-dir")
+    return Plan(
+        sweep, run_dir, continues=True, num_ended=len(run.records()), notes=[f"wider: {line}" for line in wider]
+    )
+
+
+def _narrower_runs(sweep: Sweep, run_dir: Path) -> list[str]:
+    """Hints at runs of the same name that this sweep could continue, if it is not told where to go."""
+    if run_dir != default_run_dir(sweep):
+        return []
+    siblings = []
+    for path in run_dir.parent.glob(f"{sweep.config.name}-*"):
+        with contextlib.suppress(UserError, OSError):  # closed to us, or gone in the meantime
+            if RunDir.is_run(path):
+                siblings.append((path.stat().st_mtime, path))
+    hints = []
+    for _, path in sorted(siblings, reverse=True)[:_MOST_SIBLINGS]:
+        with contextlib.suppress(UserError):  # it is not this run's business if another is garbled
+            if not compare(RunDir(path).config(), sweep.resolved())[0]:
+                hints.append(f"hint: --run-dir {path} continues a run that this sweep widens")
+    return hints[:1]
 
 
 def _levels(parameter: OuterParameter) -> str:

@@ -20,6 +20,7 @@ from raynas_snn.errors import UserError
 from raynas_snn.suggest import did_you_mean
 
 _IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+_LONGEST = 200  # characters of an import path
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def resolve(kind: str, name: str) -> Any:
     module_name, _, attributes = target.partition(":")
     try:
         thing = importlib.import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script without a guard may end the process that imports it
         reason = _hidden_by(module_name) or f"{type(error).__name__}: {error}"
         raise UserError(f"{_singular(kind)} '{name}': cannot import {module_name}: {reason}") from error
     for attribute in attributes.split("."):
@@ -190,7 +191,7 @@ def _find(kind: str, name: str) -> tuple[str, str]:
     """Target and origin of a name."""
     if name in BUILT_INS[kind]:
         return BUILT_INS[kind][name].target, "built in"
-    if _IMPORT_PATH.fullmatch(name):
+    if len(name) <= _LONGEST and _IMPORT_PATH.fullmatch(name):
         return name, "import path"
     for point in _entry_points(kind):
         if point.name == name:

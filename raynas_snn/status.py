@@ -55,7 +55,8 @@ def print_progress(progress: Progress, console: Console) -> None:
         how = f"; continue with: {progress.command}" if progress.command else ""
         console.print(f"driver  none{how}", soft_wrap=True)
     counts = [f"{number} {state.replace('_', '-')}" for state, number in progress.counts.items() if number]
-    console.print(f"trials  {progress.num_planned} planned: {', '.join(counts) or 'none'}")
+    beyond = f" ({sum(progress.num_beyond)} beyond those asked for now)" if any(progress.num_beyond) else ""
+    console.print(f"trials  {progress.num_planned} planned: {', '.join(counts) or 'none'}{beyond}", soft_wrap=True)
     if progress.open_trials:
         console.print()
         _print_open(progress.open_trials, console)

@@ -5,7 +5,8 @@ import json
 import math
 import sys
 import time
-from dataclasses import asdict
+from contextlib import nullcontext
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from raynas_snn import registry
@@ -13,8 +14,10 @@ from raynas_snn.cli import Arguments, Parser, run_verb
 from raynas_snn.config import Sweep, load_sweep
 from raynas_snn.config.yaml_text import dump
 from raynas_snn.dataset import find_dataset
-from raynas_snn.errors import EXIT_DONE, EXIT_INTERRUPTED, UserError
+from raynas_snn.errors import EXIT_DONE, EXIT_FAILURE, EXIT_INTERRUPTED, StorageFault, UserError, storage_fault
+from raynas_snn.manifest import command_line
 from raynas_snn.plan import Plan, default_run_dir, make_plan
+from raynas_snn.results.run_mirror import RunMirror, refuse_without_storage
 
 LONGEST_HOURS = 100_000
 
@@ -37,6 +40,12 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--num-trials", metavar="N", type=int, help="proposals to make; short for sweep.num_trials")
     parser.add_argument("--run-dir", metavar="D", type=Path, help="where to keep the run (runs/NAME-HASH)")
+    parser.add_argument(
+        "--storage",
+        metavar="URL",
+        help="keep a copy there, by which machines that share no disk work together and any of them can continue: "
+        "s3://BUCKET/FOLDER, gs://BUCKET/FOLDER, file:///FOLDER",
+    )
     parser.add_argument(
         "--resume",
         choices=["auto", "must", "never"],
@@ -91,33 +100,48 @@ def _sweep(argv: Arguments) -> int:
         print(json.dumps(resolved, indent=2) if options.json else dump(resolved).rstrip())
         return EXIT_DONE
     _check_data(sweep)
-    plan = make_plan(sweep, options.run_dir or default_run_dir(sweep), options.resume)
+    run_dir = options.run_dir or default_run_dir(sweep)
+    if options.storage is None:
+        refuse_without_storage(run_dir)
+        mirror, plan = None, make_plan(sweep, run_dir, options.resume)
+    else:
+        mirror = RunMirror(options.storage, run_dir)
+        plan = mirror.plan(lambda path: make_plan(sweep, path, options.resume))
+        plan = replace(plan, run_dir=run_dir, storage=str(mirror.storage))
     if options.dry_run:
         print(json.dumps(plan.as_dict(), indent=2) if options.json else plan.text())
         return EXIT_DONE
-    return _run(plan, options.address, options.max_hours, options.json)
+    return _run(plan, mirror, options.address, options.max_hours, options.json)
 
 
-def _run(plan: Plan, address: str | None, max_hours: float | None, as_json: bool) -> int:
-    from rich.console import Console
-
+def _run(plan: Plan, mirror: RunMirror | None, address: str | None, max_hours: float | None, as_json: bool) -> int:
     from raynas_snn.cluster.orchestrate import run_sweep  # imports ray, which takes seconds
     from raynas_snn.cluster.quiet import own_stream
     from raynas_snn.report import print_report, report_as_dict
     from raynas_snn.results.run_dir import RunDir
+    from raynas_snn.results.screen import PlainConsole
     from raynas_snn.results.tables import write_report
 
     begun = time.monotonic()
     data = plan.sweep.config.data
     for line in find_dataset(data.name).prepare(data):
         print(f"warning: {line}", file=sys.stderr)
-    console = Console(file=own_stream(stderr=as_json), markup=False, highlight=False, emoji=False)
-    outcome = run_sweep(plan, address, console, max_hours, begun)
-    run = RunDir.open(plan.run_dir)
-    report = write_report(run)
+    console = PlainConsole(file=own_stream(stderr=as_json))
+    if mirror is not None:
+        mirror.say = lambda line: console.print(line, soft_wrap=True)
+    try:
+        with mirror or nullcontext():
+            outcome = run_sweep(plan, address, console, max_hours, begun, mirror)
+            run = RunDir.open(plan.run_dir)
+            report = write_report(run)
+    except (OSError, StorageFault) as error:  # Ray and Tune write there, too
+        fault = storage_fault(error, plan.run_dir)
+        if fault is None:
+            raise
+        raise StorageFault(f"{fault}: {command_line()}") from None
     if as_json:
-        print(json.dumps({**report_as_dict(run, report), **asdict(outcome)}, indent=2))
-    elif outcome.exit_code != EXIT_INTERRUPTED:
+        print(json.dumps({**report_as_dict(run, report), **asdict(outcome)}, indent=2), file=own_stream(stderr=False))
+    elif outcome.exit_code not in (EXIT_INTERRUPTED, EXIT_FAILURE):
         print_report(run, report)
     return outcome.exit_code
 

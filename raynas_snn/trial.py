@@ -4,7 +4,7 @@ Importable without torch or ray, so that a sweep file can be checked in no time.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,10 @@ EpochRow = Mapping[str, Any]
 
 class TrialFailure(Exception):  # noqa: N818 - it is the trial that failed, not the program
     """A trial cannot succeed, however often it is tried; the message is one line that says why and what may help."""
+
+
+class TrialCrash(Exception):  # noqa: N818 - likewise
+    """An attempt failed for a reason that is known, and another may not; the message is one line with advice."""
 
 
 class TrialInfeasible(Exception):  # noqa: N818 - likewise
@@ -40,11 +44,23 @@ class TrialContext:
         report: Called once per epoch on every worker with numbers already reduced over the workers.
             Holds at least ``epoch`` (1-based, counted over all phases) and ``phase``.
         device: Torch device to train on, ``"cpu"`` or ``"cuda:0"``.
+        warnings: What the next report is to warn of.
     """
 
     directory: Path
     report: Callable[[EpochRow], None]
     device: str = "cpu"
+    warnings: list[str] = field(default_factory=list)
+
+    def warn(self, warning: str) -> None:
+        """Has the next report warn of something that no epoch knows of; one line."""
+        self.warnings.append(warning)
+
+    def report_with_warnings(self, row: EpochRow) -> None:
+        """Reports an epoch together with what is to be warned of."""
+        warnings = [str(row.get("warning") or ""), *self.warnings]
+        self.warnings.clear()
+        self.report({**row, "warning": "; ".join(filter(None, warnings))})
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ def search_then_retrain(trial: TrialConfig, context: TrialContext) -> Metrics:
     from raynas_snn.training.distributed import World
     from raynas_snn.training.found import finished_search
     from raynas_snn.training.limits import check_found, check_smallest
+    from raynas_snn.training.precision import float32_products
     from raynas_snn.training.retrain import retrain
 
     train, test, arrays = load_images(trial.data, context.device)
@@ -24,11 +25,12 @@ def search_then_retrain(trial: TrialConfig, context: TrialContext) -> Metrics:
     del arrays  # the images are on the device now
     check_smallest(trial, num_classes, image_shape)
     search = load_strategy(trial.search.strategy).search
-    found = finished_search(context) or search(trial, context, train, num_classes)
-    if World.current().rank == 0:
-        write_text(context.directory / "genotype.json", found.genotype.to_json())
-    check_found(trial, found.genotype, num_classes, image_shape)
-    return retrain(trial, context, found, train, test, num_classes)
+    with float32_products(trial.resources.precision):
+        found = finished_search(context) or search(trial, context, train, num_classes)
+        if World.current().rank == 0:
+            write_text(context.directory / "genotype.json", found.genotype.to_json())
+        check_found(trial, found.genotype, num_classes, image_shape)
+        return retrain(trial, context, found, train, test, num_classes)
 
 
 RECIPE = TrialRecipe(

@@ -1,16 +1,23 @@
-"""Starting a private Ray or joining a running one, quietly; and how many trials fit on it."""
+"""Starting a private Ray or joining a running one, quietly, and leaving it."""
 
-import math
+import atexit
+import contextlib
 import os
 import socket
+import sys
+import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
+from ray.job_config import JobConfig
 
-from raynas_snn.config.schema import ResourcesConfig
-from raynas_snn.errors import UserError
+from raynas_snn.cluster.leftovers import MARK
+from raynas_snn.cluster.private import first_line, start_private
+from raynas_snn.errors import EXIT_FAILURE, UserError
 
 # In every process of the sweep: epochs are reported within a fraction of a second, runs show in the dashboard.
 PROCESS_ENVIRONMENT = {
@@ -20,37 +27,56 @@ PROCESS_ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "OMP_NUM_THREADS": "1",
 }
+_SHUTDOWN_SECONDS = 15.0
+
+
+@dataclass
+class Connection:
+    """A Ray that was joined.
+
+    Attributes:
+        address: Of its head.
+        dashboard_url: Of its dashboard, or None if it has none.
+        is_private: Whether it was started for this sweep, and ends with it.
+        is_lost: Whether its head is gone; leaving it in good order would take for ever.
+    """
+
+    address: str
+    dashboard_url: str | None
+    is_private: bool
+    is_lost: bool = False
 
 
 @contextmanager
-def connect(address: str | None) -> Iterator[str | None]:
+def connect(address: str | None, run_dir: Path) -> Iterator[Connection]:
     """Joins the Ray at ``address`` or in RAY_ADDRESS; without either, starts a private one and ends it afterwards.
 
-    Yields:
-        The address of its dashboard, or None if it has none.
+    Args:
+        address: What the user has said.
+        run_dir: What the sweep works on; its driver is known to the cluster by that.
 
     Raises:
         UserError: If there is no Ray at the address.
+        ClusterError: If a private Ray does not start.
     """
     wanted = address or os.environ.get("RAY_ADDRESS") or "local"
     os.environ.update(PROCESS_ENVIRONMENT)
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    context = _start(options) if wanted == "local" else _join(wanted, options)
+    options: dict[str, Any] = {
+        "log_to_driver": False,
+        "logging_level": "ERROR",
+        "job_config": JobConfig(metadata={MARK: str(run_dir.absolute())}),
+    }
+    connection = None
     try:
-        yield f"http://{context.dashboard_url}" if context.dashboard_url else None
+        context = start_private(PROCESS_ENVIRONMENT, options) if wanted == "local" else _join(wanted, options)
+        url = f"http://{context.dashboard_url}" if context.dashboard_url else None
+        connection = Connection(ray.get_runtime_context().gcs_address, url, wanted == "local")
+        yield connection
     finally:
-        ray.shutdown()
-
-
-def _start(options: dict[str, Any]) -> Any:
-    """A Ray of our own. Its port is chosen beforehand, so that its processes find it beside others on the machine."""
-    port = _free_port()
-    environment = PROCESS_ENVIRONMENT | {"RAY_ADDRESS": f"{ray.util.get_node_ip_address()}:{port}"}
-    os.environ["RAY_GCS_SERVER_PORT"] = str(port)
-    try:
-        return ray.init(address="local", dashboard_host="127.0.0.1", runtime_env={"env_vars": environment}, **options)
-    finally:
-        del os.environ["RAY_GCS_SERVER_PORT"]
+        if connection is not None and connection.is_lost:
+            atexit.register(_end)  # before what Ray has registered; a private Ray's other processes end with this one
+        else:
+            _leave()
 
 
 def _join(address: str, options: dict[str, Any]) -> Any:
@@ -69,41 +95,20 @@ def _join(address: str, options: dict[str, Any]) -> Any:
         environment = PROCESS_ENVIRONMENT | ({} if address == "auto" else {"RAY_ADDRESS": address})
         return ray.init(address=address, runtime_env={"env_vars": environment}, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
         hint = "" if "RAY_AUTH_MODE" in os.environ else "; if it asks for a token, set RAY_AUTH_MODE=token"
-        raise UserError(f"--address: cannot join the Ray at {address!r}: {reason}{hint}") from None
+        raise UserError(f"--address: cannot join the Ray at {address!r}: {first_line(error)}{hint}") from None
 
 
-def _free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _end() -> None:
+    """Ends the process without asking Ray."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(EXIT_FAILURE)
 
 
-def concurrency(resources: ResourcesConfig) -> int:
-    """How many trials the cluster can run side by side.
-
-    Raises:
-        UserError: If not even one fits.
-    """
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    workers = sum(workers_on(node, resources) for node in nodes)
-    trials = workers // resources.num_workers
-    if trials == 0:
-        available = "; ".join(f"{node.get('CPU', 0):g} CPU, {node.get('GPU', 0):g} GPU" for node in nodes)
-        raise UserError(
-            f"resources: a trial needs {resources.num_workers} workers with {resources.cpus_per_worker} CPU and "
-            f"{resources.gpus_per_worker:g} GPU each, which never fit on this Ray (nodes: {available})"
-        )
-    return trials if resources.max_concurrent == "auto" else min(trials, resources.max_concurrent)
-
-
-def workers_on(node: dict[str, float], resources: ResourcesConfig) -> int:
-    """How many workers a node with these resources can hold."""
-    workers = math.floor(node.get("CPU", 0) / resources.cpus_per_worker)
-    gpus, share = node.get("GPU", 0), resources.gpus_per_worker
-    if share >= 1:
-        workers = min(workers, math.floor(gpus / share))
-    elif share > 0:  # a worker's share lies on one GPU: two of 0.6 do not fit on 1.2 GPUs
-        workers = min(workers, math.floor(gpus) * math.floor(1 / share + 1e-9))
-    return workers
+def _leave() -> None:
+    """Leaves Ray, unless that takes too long; then the end of the process has to do."""
+    thread = threading.Thread(target=ray.shutdown, name="leave", daemon=True)
+    thread.start()
+    thread.join(_SHUTDOWN_SECONDS)

@@ -12,6 +12,7 @@ from raynas_snn.cluster.progress import SweepProgress, TrialProgress
 from raynas_snn.config.schema import TrialConfig
 from raynas_snn.results.records import EndReason, TrialRecord
 from raynas_snn.results.screen import duration, make_table, percent, short_names, short_number, short_scalar
+from raynas_snn.visible import visible
 
 _OTHER_ENDS: tuple[tuple[EndReason, str], ...] = (
     ("failed", "failed"),
@@ -39,6 +40,12 @@ class Display(Protocol):
 
     def ended(self, record: TrialRecord) -> None:
         """A trial ended, well or not."""
+
+    def said(self, line: str) -> None:
+        """Something is to be known of the sweep as a whole."""
+
+    def waits(self, line: str) -> None:
+        """Trials wait, or wait still; the progress of the sweep knows that, too."""
 
 
 def display_for(progress: SweepProgress, console: Console) -> Display:
@@ -68,11 +75,18 @@ class LiveDisplay:
 
     def warned(self, trial: TrialProgress, warning: str) -> None:
         """Leaves a line above the table."""
-        self._live.console.print(Text(warning_line(trial, warning)))
+        self._live.console.print(Text(visible(warning_line(trial, warning))))
 
     def ended(self, record: TrialRecord) -> None:
         """Likewise."""
         self._live.console.print(Text(end_line(record)))
+
+    def said(self, line: str) -> None:
+        """Likewise."""
+        self._live.console.print(Text(line))
+
+    def waits(self, line: str) -> None:
+        """The last line of the table shows it."""
 
     def _render(self) -> Group:
         numbers = ("epoch", "accuracy", "spikes", "time left")
@@ -87,7 +101,8 @@ class LiveDisplay:
                 _spikes(trial.row),
                 _time(trial.seconds_left),
             )
-        return Group(table, Text(summary_line(self._progress), style="dim"))
+        waiting = f"; {self._progress.waiting}" if self._progress.waiting else ""
+        return Group(table, Text(f"{summary_line(self._progress)}{waiting}", style="dim"))
 
 
 class LineDisplay:
@@ -130,6 +145,14 @@ class LineDisplay:
         self._spoken.pop(record.uid, None)
         self._print(end_line(record))
         self._print(summary_line(self._progress))
+
+    def said(self, line: str) -> None:
+        """Says so."""
+        self._print(line)
+
+    def waits(self, line: str) -> None:
+        """Likewise."""
+        self._print(line)
 
     def _print(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)

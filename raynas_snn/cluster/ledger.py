@@ -7,12 +7,16 @@ the next start, under the same uid; nothing is asked twice, nothing is left runn
 
 import math
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from raynas_snn.cluster.evidence import Evidence
 from raynas_snn.cluster.proposals import Asked, Proposals
 from raynas_snn.config import Sweep
 from raynas_snn.config.schema import TrialConfig
+from raynas_snn.errors import writing_to
+from raynas_snn.results.planned import num_beyond
 from raynas_snn.results.records import EndReason, TrialRecord
 from raynas_snn.results.run_dir import RunDir
 
@@ -21,25 +25,37 @@ class Ledger:
     """The books of one run, open while its lock is held.
 
     Args:
-        sweep: What is to be done.
+        sweep: What is to be done; it may be wider than when the run was last started.
         run: Where it is recorded.
+
+    Attributes:
+        records: The trials that have ended, by uid.
+        notes: What a user should know of how the books were found, one line each.
+
+    Raises:
+        UserError: If a file of the run is garbled, or belongs to another sweep.
     """
 
     def __init__(self, sweep: Sweep, run: RunDir) -> None:
         self.sweep = sweep
         self.run = run
         self.records = {record.uid: record for record in run.records()}
-        self._proposals = Proposals(sweep, run.journal)
+        evidence = Evidence(sweep, run, self.records)
+        with writing_to(run.journal):
+            self._proposals = Proposals(sweep, run.journal, evidence)
+        self.notes = self._notes(evidence)
         self._waiting: deque[TrialConfig] = deque()
         self._made: Counter[object] = Counter()  # how often each point of the outer space was proposed
-        for proposal in self._proposals.asked():
+        proposals = self._proposals.asked()
+        self._complete_records(proposals)
+        for proposal in proposals:
             self._take_up(proposal)
         self._adopt_results()
 
     @property
     def num_trials(self) -> int:
-        """Proposals times seeds that the sweep asks for."""
-        return self.sweep.num_proposals() * self.sweep.config.sweep.num_seeds
+        """Proposals times seeds that the sweep asks for, and what has ended beyond them."""
+        return self.sweep.num_proposals() * self.sweep.config.sweep.num_seeds + self._num_beyond(self.records)
 
     @property
     def num_missing(self) -> int:
@@ -55,7 +71,8 @@ class Ledger:
     def next_trial(self) -> TrialConfig | None:
         """The next trial to run: a further seed of an open proposal, or the first of a new one."""
         if not self._waiting and self._proposals.num_asked < self.sweep.num_proposals():
-            self._take_up(self._proposals.ask())
+            with writing_to(self.run.journal):
+                self._take_up(self._proposals.ask())
         return self._waiting.popleft() if self._waiting else None
 
     def _adopt_results(self) -> None:
@@ -111,6 +128,31 @@ class Ledger:
         self._tell_if_complete(trial.proposal)
         return record
 
+    def _notes(self, evidence: Evidence) -> list[str]:
+        notes = []
+        if found := self._proposals.num_found:
+            notes.append(
+                f"{self.run.journal.name} was missing or incomplete: {found} proposals rebuilt from the trials"
+            )
+        ended, left = self._num_beyond(self.records), self._num_beyond(evidence.open_trials)
+        if ended or left:
+            notes.append(
+                f"fewer trials are asked for than before: {ended} beyond them have ended and stay in the tables, "
+                f"{left} beyond them have begun and are left as they are"
+            )
+        return notes
+
+    def _num_beyond(self, uids: Iterable[str]) -> int:
+        return num_beyond(uids, self.sweep.num_proposals(), self.sweep.config.sweep.num_seeds)
+
+    def _complete_records(self, proposals: Sequence[Asked]) -> None:
+        """Writes records again that were made when fewer parameters were varied."""
+        for record in list(self.records.values()):
+            values = proposals[record.proposal].values
+            if record.outer != values:
+                self.records[record.uid] = replace(record, outer=dict(values))
+                self.run.append(self.records[record.uid])
+
     def _take_up(self, proposal: Asked) -> None:
         """Queues the seeds of a proposal that have not ended; to be called in the order of the proposals."""
         point = frozenset(proposal.values.items())
@@ -118,7 +160,7 @@ class Ledger:
         self._made[point] += 1
         for repeat in range(self.sweep.config.sweep.num_seeds):
             trial = self.sweep.trial_config(proposal.number, repeat, proposal.values, times_before)
-            if trial.uid not in self.records:
+            if trial.uid not in self.records and proposal.number < self.sweep.num_proposals():
                 self._waiting.append(trial)
         self._tell_if_complete(proposal.number)
 
@@ -127,4 +169,5 @@ class Ledger:
         records = [self.records.get(f"p{number:04d}-s{repeat}") for repeat in repeats]
         ended = [record for record in records if record is not None]
         if len(ended) == len(records):
-            self._proposals.tell(number, ended)
+            with writing_to(self.run.journal):
+                self._proposals.tell(number, ended)

@@ -9,27 +9,37 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import ray
 from ray import tune
 from rich.console import Console
 
+from raynas_snn.cluster import gcs
 from raynas_snn.cluster.callbacks import Bookkeeper
-from raynas_snn.cluster.connection import concurrency, connect
+from raynas_snn.cluster.capacity import Capacity
+from raynas_snn.cluster.connection import connect
 from raynas_snn.cluster.display import display_for
 from raynas_snn.cluster.halving import make_scheduler, rungs_between
+from raynas_snn.cluster.head import watched
 from raynas_snn.cluster.interruption import Interruption
 from raynas_snn.cluster.ledger import Ledger
+from raynas_snn.cluster.leftovers import remove_leftovers, wait_for_earlier_drivers
+from raynas_snn.cluster.mirroring import Fetching, MirroringSearcher
 from raynas_snn.cluster.parts import check_parts
 from raynas_snn.cluster.progress import SweepProgress
+from raynas_snn.cluster.pulse import Pulse
 from raynas_snn.cluster.quiet import output_to
 from raynas_snn.cluster.searcher import LedgerSearcher
 from raynas_snn.cluster.trainable import recipe_of, run_trial
-from raynas_snn.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_TRIALS_FAILED
+from raynas_snn.cluster.tune_deaths import counted_once
+from raynas_snn.cluster.waiting import Waiting
+from raynas_snn.errors import EXIT_DONE, EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_TRIALS_FAILED
 from raynas_snn.manifest import build_manifest, command_line
 from raynas_snn.plan import Plan
+from raynas_snn.results.records import EndReason
 from raynas_snn.results.run_dir import RunDir
+from raynas_snn.results.run_mirror import RunMirror
 
 RAY_LOG = "ray.log"  # what Ray and Tune say while they run
+_ANSWER_SECONDS = 5.0  # for the head, when something has gone wrong
 DRIVER_MEMORY = 1e6  # bytes; a trial's driver process asks for no CPU, or its workers could not have them
 
 
@@ -57,7 +67,12 @@ class SweepOutcome:
 
 
 def run_sweep(
-    plan: Plan, address: str | None, console: Console, max_hours: float | None = None, begun: float | None = None
+    plan: Plan,
+    address: str | None,
+    console: Console,
+    max_hours: float | None = None,
+    begun: float | None = None,
+    mirror: RunMirror | None = None,
 ) -> SweepOutcome:
     """Runs what is missing of a sweep; nothing is written before Ray is there and a trial fits on it.
 
@@ -67,66 +82,101 @@ def run_sweep(
         console: Where progress goes, on a stream of its own: Ray's output is sent elsewhere meanwhile.
         max_hours: When to interrupt what is running; None for never.
         begun: From when to count these hours, by `time.monotonic`; None from now.
+        mirror: The run's copy in a storage, entered; None without one.
 
     Raises:
         UserError: If another driver works on the run, no Ray answers at the address, no trial can ever fit, asha
             could never stop one, or what the sweep file names is not what it is named for.
+        ClusterError: If a private Ray does not start.
     """
     interruption, sweep = Interruption(max_hours, begun), plan.sweep
     check_parts(sweep)
     if sweep.config.sweep.scheduler == "asha":
         rungs_between(sweep)
     with ExitStack() as stack:
+        stack.enter_context(interruption.by_signals())
         if plan.continues:
             run = RunDir.open(plan.run_dir)
-            stack.enter_context(run.lock())
+            dead = stack.enter_context(run.lock())
+            if dead is not None:
+                _print(console, f"takes over from {dead}, which has not touched its lock for a while")
             ledger = Ledger(sweep, run)
+            for note in ledger.notes:
+                _print(console, note)
             if ledger.num_missing == 0:
                 run.write_config(sweep.resolved())
-                console.print(f"Nothing to do: all {ledger.num_trials} trials have ended.", highlight=False)
-                return _outcome(ledger, num_run=0)
+                _print(console, f"Nothing to do: all {ledger.num_trials} trials have ended.")
+                return _outcome(ledger, _exit_code(ledger), num_run=0)
         stack.enter_context(output_to(os.devnull))
-        dashboard_url = stack.enter_context(connect(address))
-        stack.enter_context(interruption.by_signals())  # after Ray has set its own handlers
-        side_by_side = concurrency(sweep.config.resources)
+        connection = stack.enter_context(connect(address, plan.run_dir))
+        interruption.listen()  # Ray has set handlers of its own
+        capacity = Capacity(sweep.config.resources)
+        capacity.check()
+        if not connection.is_private:
+            _clean(console, plan.run_dir)
         if not plan.continues:
-            nodes = [dict(node["Resources"]) for node in ray.nodes()]
-            run = RunDir.create(plan.run_dir, sweep.resolved(), build_manifest(sweep, nodes))
+            run = RunDir.create(plan.run_dir, sweep.resolved(), build_manifest(sweep, capacity.cluster.nodes))
             stack.enter_context(run.lock())
             ledger = Ledger(sweep, run)
-        run.note_start(command_line())
+        run.note_start(command_line(), **({} if mirror is None else mirror.facts))
         run.write_config(sweep.resolved())
-        _announce(console, ledger, dashboard_url, side_by_side, plan.continues)
+        if mirror is not None:
+            mirror.begin()
+        _announce(console, ledger, connection.dashboard_url, capacity.trials(), plan)
         ended_before = len(ledger.records)
+        gone = f"The Ray at {connection.address} is gone. To continue: {command_line()}"
         try:
-            with interruption.by_time(), output_to(run.path / RAY_LOG):
-                _run_missing(ledger, side_by_side, console, interruption)
+            with watched(interruption.ray_is_gone, if_stuck=lambda: _leave_hard(console, gone)):
+                _run_missing(ledger, capacity, console, interruption, mirror)
+            interruption.close()
+            code = _exit_code(ledger)
         except KeyboardInterrupt:
-            reason = f"Time is up after {max_hours:g} h" if interruption.time_is_up else "Interrupted"
-            console.print(f"{reason}. To continue: {command_line()}", highlight=False, soft_wrap=True)
-            return _outcome(ledger, len(ledger.records) - ended_before, interrupted=True)
-    return _outcome(ledger, len(ledger.records) - ended_before)
+            interruption.close()
+            connection.is_lost = interruption.cause == "ray"
+            _print(console, gone if connection.is_lost else f"{interruption.reason}. To continue: {command_line()}")
+            code = EXIT_FAILURE if connection.is_lost else EXIT_INTERRUPTED
+        except Exception:
+            interruption.close()
+            if gcs.answers(_ANSWER_SECONDS):
+                raise
+            connection.is_lost = True
+            _print(console, gone)
+            code = EXIT_FAILURE
+    return _outcome(ledger, code, len(ledger.records) - ended_before)
 
 
-def _run_missing(ledger: Ledger, side_by_side: int, console: Console, interruption: Interruption) -> None:
+def _run_missing(
+    ledger: Ledger, capacity: Capacity, console: Console, interruption: Interruption, mirror: RunMirror | None
+) -> None:
     """Lets Tune run the missing trials with a new Tuner; no state of an earlier one is read."""
     config = ledger.sweep.config
-    progress = SweepProgress(ledger.num_trials, Counter(record.end_reason for record in ledger.records.values()))
-    with _scratch(ledger.run) as scratch, display_for(progress, console) as display:
+    progress = SweepProgress(ledger.num_trials, _ends(ledger))
+    with ExitStack() as stack:
+        stack.enter_context(output_to(ledger.run.path / RAY_LOG))
+        scratch = stack.enter_context(_scratch(ledger.run))
+        display = stack.enter_context(display_for(progress, console))
+        stack.enter_context(interruption.graceful(lambda: progress.running))
+        run_dir = str(ledger.run.path.absolute())
         constants = {
-            "run_dir": str(ledger.run.path.absolute()),
+            "run_dir": run_dir,
             "scratch": str(scratch),
             "max_failures": config.sweep.max_failures,
         }
         own_process = {"CPU": config.resources.cpus_per_worker, "GPU": config.resources.gpus_per_worker}
         uses_workers = recipe_of(config.trial).uses_workers
-        tune.Tuner(
+        waiting = Waiting(capacity, clean=remove_leftovers)
+        pulse = Pulse(interruption, waiting, progress, display)
+        bookkeeper = Bookkeeper(ledger, progress, display, pulse)
+        tuner = tune.Tuner(
             tune.with_resources(run_trial, {"memory": DRIVER_MEMORY} if uses_workers else own_process),
             tune_config=tune.TuneConfig(
-                search_alg=LedgerSearcher(ledger, constants),
+                search_alg=(
+                    LedgerSearcher(ledger, constants, capacity, pulse)
+                    if mirror is None
+                    else MirroringSearcher(ledger, constants, capacity, pulse, mirror)
+                ),
                 scheduler=make_scheduler(ledger.sweep, ledger.run, ledger.records),
                 num_samples=ledger.num_missing,
-                max_concurrent_trials=side_by_side,
                 # A trial that is stopped leaves its workers behind; they go when its process does.
                 reuse_actors=config.sweep.scheduler == "none",
             ),
@@ -134,10 +184,17 @@ def _run_missing(ledger: Ledger, side_by_side: int, console: Console, interrupti
                 name="tune",
                 storage_path=str(scratch),
                 verbose=0,
-                callbacks=[Bookkeeper(ledger, progress, display, interruption)],
+                # What a storage brings is there before it is booked.
+                callbacks=[*([] if mirror is None else [Fetching(mirror)]), bookkeeper],
                 failure_config=tune.FailureConfig(max_failures=1),  # a node may be lost under a trial's driver
             ),
-        ).fit()
+        )
+        stack.enter_context(counted_once())
+        try:
+            tuner.fit()
+        finally:
+            if bookkeeper.fault is not None:  # whatever Tune has made of it
+                raise bookkeeper.fault
 
 
 @contextmanager
@@ -152,12 +209,22 @@ def _scratch(run: RunDir) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _announce(console: Console, ledger: Ledger, dashboard_url: str | None, side_by_side: int, continued: bool) -> None:
+def _clean(console: Console, run_dir: Path) -> None:
+    """Frees what killed drivers have left on a cluster that survived them."""
+    wait_for_earlier_drivers(str(run_dir.absolute()))
+    removed = remove_leftovers()
+    if removed:
+        things = f"{removed} placement group{'s' * (removed > 1)}"
+        _print(console, f"removed {things} that killed drivers had left on this Ray")
+
+
+def _announce(console: Console, ledger: Ledger, dashboard_url: str | None, side_by_side: int, plan: Plan) -> None:
     ended = len(ledger.records)
-    verb = f"continues, {ended} of {ledger.num_trials} trials have ended" if continued else "starts"
+    verb = f"continues, {ended} of {ledger.num_trials} trials have ended" if plan.continues else "starts"
     lines: list[str] = [
         f"{ledger.sweep.config.name} {verb}: {ledger.num_missing} trials to run, {side_by_side} at a time",
         f"run directory  {ledger.run.path}",
+        *plan.notes,
         f"tensorboard    tensorboard --logdir {os.path.relpath(ledger.run.path / 'tb')}",
     ]
     if ledger.num_lessons:
@@ -165,14 +232,31 @@ def _announce(console: Console, ledger: Ledger, dashboard_url: str | None, side_
     if dashboard_url:
         lines.append(f"dashboard      {dashboard_url} (token: ray get-auth-token)")
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        _print(console, line)
 
 
-def _outcome(ledger: Ledger, num_run: int, interrupted: bool = False) -> SweepOutcome:
-    reasons = Counter(record.end_reason for record in ledger.records.values())
-    code = EXIT_INTERRUPTED if interrupted else EXIT_TRIALS_FAILED if reasons["failed"] else EXIT_DONE
+def _print(console: Console, line: str) -> None:
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _leave_hard(console: Console, line: str) -> None:
+    """Ends the process while its main thread sits in a call that does not come back; the kernel frees the lock."""
+    _print(console, line)
+    os._exit(EXIT_FAILURE)
+
+
+def _ends(ledger: Ledger) -> Counter[EndReason]:
+    return Counter(record.end_reason for record in ledger.records.values())
+
+
+def _exit_code(ledger: Ledger) -> int:
+    return EXIT_TRIALS_FAILED if _ends(ledger)["failed"] else EXIT_DONE
+
+
+def _outcome(ledger: Ledger, exit_code: int, num_run: int) -> SweepOutcome:
+    reasons = _ends(ledger)
     return SweepOutcome(
-        exit_code=code,
+        exit_code=exit_code,
         num_trials=ledger.num_trials,
         num_finished=reasons["finished"],
         num_failed=reasons["failed"],

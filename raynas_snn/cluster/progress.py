@@ -18,12 +18,14 @@ class TrialProgress:
         total_epochs: Of all phases.
         row: Its latest report, empty before the first.
         warnings: What it has warned of since this start.
+        epoch_before: The last epoch that it had reported when its process was started again.
     """
 
     trial: TrialConfig
     total_epochs: int
     row: EpochRow = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    epoch_before: int = 0
     _first: tuple[float, int] | None = None  # time and number of the first epoch seen by this driver
 
     def update(self, row: EpochRow) -> str | None:
@@ -41,6 +43,11 @@ class TrialProgress:
     def epoch(self) -> int:
         """Epochs done, over all phases."""
         return int(self.row.get("epoch", 0))
+
+    @property
+    def got_further(self) -> bool:
+        """Whether this process has done an epoch that none before it has."""
+        return self.epoch > self.epoch_before
 
     @property
     def seconds_left(self) -> float | None:
@@ -69,6 +76,7 @@ class SweepProgress:
         ended: How many have ended in each way, in earlier starts too.
         running: Trials under way by uid.
         records: Trials that ended since this start.
+        waiting: What trials wait for, if they do.
     """
 
     num_trials: int
@@ -76,6 +84,7 @@ class SweepProgress:
     running: dict[str, TrialProgress] = field(default_factory=dict)
     records: list[TrialRecord] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
+    waiting: str | None = None
 
     def end(self, record: TrialRecord) -> None:
         """Moves a trial from the running to the ended."""

@@ -12,6 +12,9 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from raynas_snn.cluster.evidence import Evidence
+from raynas_snn.cluster.journal import garbled
+from raynas_snn.cluster.mending import Mending
 from raynas_snn.cluster.samplers import FIRST_GENERATION
 from raynas_snn.cluster.study import distribution_of, draw, open_study, sampler_for, trial_of
 from raynas_snn.cluster.telling import objectives_of, tell, violations
@@ -44,22 +47,29 @@ class Proposals:
     Args:
         sweep: What is to be done.
         journal: Optuna's journal file.
+        evidence: What the trials' own files say of the proposals.
 
     Attributes:
         num_lessons: Proposals of another run that this one learns from.
         num_asked: Proposals asked for so far.
+        num_found: Proposals that the journal had lost, and that the trials' files have brought back.
 
     Raises:
-        UserError: If there is nothing to learn where ``sweep.warm_start`` points to.
+        UserError: If the journal is garbled or another sweep's, or if there is nothing to learn where
+            ``sweep.warm_start`` points to.
     """
 
-    def __init__(self, sweep: Sweep, journal: Path) -> None:
+    def __init__(self, sweep: Sweep, journal: Path, evidence: Evidence) -> None:
         self._sweep = sweep
         self._study = open_study(sweep, journal)
-        self._learn()
+        self._learn(journal)
         self.num_lessons = sum(_LESSON in trial.user_attrs for trial in self._trials())
-        known = sweep.grid() if sweep.config.sweep.sampler == "grid" else sweep.points()
-        for values in known[len(self._trials()) - self.num_lessons :]:
+        mending = Mending(self._study, self.num_lessons, sweep, evidence, journal)
+        self.num_found = mending.num_found
+        if mending.is_needed:
+            mending.write()
+            self._study = open_study(sweep, journal)
+        for values in self._known_beforehand():
             self._study.enqueue_trial(dict(values))
         begun = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING, *_ENDED))
         self.num_asked = len(begun) - self.num_lessons
@@ -91,12 +101,21 @@ class Proposals:
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
 
-    def _learn(self) -> None:
+    def _known_beforehand(self) -> Sequence[Mapping[str, Scalar]]:
+        """What is still to be queued."""
+        own = self._trials()[self.num_lessons :]
+        if self._sweep.config.sweep.sampler != "grid":
+            return self._sweep.points()[len(own) :]
+        return self._sweep.grid([{**trial.system_attrs.get("fixed_params", {}), **trial.params} for trial in own])
+
+    def _learn(self, journal: Path) -> None:
         """Puts the lessons of another run in front; they are read once and then belong to this run."""
         source = self._sweep.config.sweep.warm_start
         if source is None or _LESSON in self._study.user_attrs:
             return
-        there = {trial.user_attrs[_LESSON] for trial in self._trials()}
+        there = {trial.user_attrs.get(_LESSON) for trial in self._trials()}
+        if None in there:  # it was written by a sweep that had nothing to learn
+            raise garbled(journal, f"has proposals in front of what is to be learned from {source}")
         for lesson in read_lessons(self._sweep):
             if lesson.name not in there:
                 self._study.add_trial(self._told(lesson))

@@ -11,9 +11,8 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 
+from raynas_snn.cluster.journal import STUDY_NAME, garbled, open_journal
 from raynas_snn.cluster.samplers import SamplerRequest
 from raynas_snn.config import Sweep
 from raynas_snn.config.conditions import in_order, is_active
@@ -21,28 +20,22 @@ from raynas_snn.config.outer import OuterParameter
 from raynas_snn.config.schema import Scalar
 from raynas_snn.registry import resolve
 
-STUDY_NAME = "sweep"
-
 
 def open_study(sweep: Sweep, journal: Path) -> optuna.Study:
     """Opens or creates the study in a run directory whose lock is held by this process.
 
-    A driver that was killed may have left a lock of the journal and half a line behind; both are cleared.
+    Raises:
+        UserError: If the journal is garbled, or that of another study; it is left as it is.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    journal.with_name(f"{journal.name}.lock").unlink(missing_ok=True)
-    if journal.is_file():
-        content = journal.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            with journal.open("r+b") as file:
-                file.truncate(whole)
-    return optuna.create_study(
-        storage=JournalStorage(JournalFileBackend(str(journal))),
-        study_name=STUDY_NAME,
-        directions=list(sweep.config.sweep.objectives.values()),
-        load_if_exists=True,
-    )
+    storage, directions = open_journal(journal), list(sweep.config.sweep.objectives.values())
+    if not storage.get_all_studies():
+        return optuna.create_study(storage=storage, study_name=STUDY_NAME, directions=directions)
+    study = optuna.load_study(storage=storage, study_name=STUDY_NAME)
+    found = [direction.name.lower() for direction in study.directions]
+    if found != directions:
+        raise garbled(journal, f"the study of another sweep: it is to {' and '.join(found)}")
+    return study
 
 
 def sampler_for(sweep: Sweep, proposal: int) -> optuna.samplers.BaseSampler:

@@ -6,20 +6,28 @@ result. Every process here may die at any moment and be started again with the s
 
 import socket
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ray import tune
 
+from raynas_snn.cluster.heartbeat import beating
+from raynas_snn.cluster.last_words import hear_last_words, last_words
+from raynas_snn.cluster.mirroring import fetched, mirrored, send_result
+from raynas_snn.cluster.sayings import HOPELESS, is_of_others, said_by
+from raynas_snn.cluster.trial_writer import TrialWriter
 from raynas_snn.config.schema import TrialConfig
-from raynas_snn.errors import UserError
+from raynas_snn.errors import StorageFault, UserError, storage_fault, writing_to
 from raynas_snn.registry import resolve
 from raynas_snn.results.cells import draw_cells
-from raynas_snn.results.files import read_json, write_json, write_text
+from raynas_snn.results.files import read_json, read_text, write_json, write_text
 from raynas_snn.results.run_dir import RunDir
 from raynas_snn.results.trial_dir import TrialDir
-from raynas_snn.trial import EpochRow, TrialContext, TrialFailure, TrialInfeasible, TrialRecipe
+from raynas_snn.trial import EpochRow, TrialContext, TrialCrash, TrialFailure, TrialInfeasible, TrialRecipe
+
+STORAGE_FAULT = "storage_fault"  # in a report to Tune: the disk takes no more, and the trial is not to blame
 
 
 def run_trial(config: dict[str, Any]) -> None:
@@ -30,20 +38,60 @@ def run_trial(config: dict[str, Any]) -> None:
     """
     trial = TrialConfig.model_validate_json(config["trial"])
     folder = RunDir(Path(config["run_dir"])).trial(trial.uid)
-    for of_earlier_attempt in (folder.error, folder.result):
-        of_earlier_attempt.unlink(missing_ok=True)
+    with beating(heartbeat_key(config["scratch"], trial.uid), trial.resources.heartbeat_seconds):
+        try:
+            _attempt(config, trial, folder)
+        except StorageFault as fault:  # nothing can be written now: the driver is told
+            tune.report({STORAGE_FAULT: str(fault)})
+
+
+def heartbeat_key(scratch: str, uid: str) -> str:
+    """What a trial's signs of life are called, in one start of a sweep."""
+    return f"{scratch}/{uid}"
+
+
+def _attempt(config: dict[str, Any], trial: TrialConfig, folder: TrialDir) -> None:
+    """Runs a trial to the end, and writes down why it failed if it does; raises `StorageFault` only."""
     try:
+        for of_earlier_attempt in (folder.error, folder.result):
+            of_earlier_attempt.unlink(missing_ok=True)
+        hear_last_words(folder)
         if recipe_of(trial.trial).uses_workers:
             from raynas_snn.cluster.trainer import run_on_workers  # imports torch
 
-            run_on_workers(run_worker, config, trial)
+            with fetched(config, trial.uid):
+                run_on_workers(run_worker, config, trial, folder)
         else:
-            _run_recipe(trial, config["run_dir"], tune.report, device="cpu", rank=0)
+            with mirrored(config, trial.uid, tune.report) as report:
+                _run_recipe(trial, config["run_dir"], report, device="cpu", rank=0)
     except Exception as error:  # for good: Tune would try again, but Train has done so already
-        if not folder.error.is_file():  # a worker died without a word
-            _write_error(folder, error)
-        reason = folder.error.read_text().splitlines()[-1]
-        write_json(folder.result, {"epochs": folder.last_epoch(), "error": f"{reason} (details: {folder.error})"})
+        _note_failure(error, trial, folder)
+        send_result(config, trial.uid)
+
+
+def _note_failure(error: Exception, trial: TrialConfig, folder: TrialDir) -> None:
+    """Writes the result of a trial whose last attempt failed."""
+    from raynas_snn.cluster.reasons import fault_of_storage, hopeless, reason_of  # imports Ray Train
+
+    fault = fault_of_storage(error, folder.path)
+    if fault is not None:
+        raise fault
+    final = hopeless(error)
+    if final is not None:
+        write_json(folder.result, {"epochs": _epochs_of(folder), "error": said_by(final)})
+        return
+    words = hear_last_words(folder)
+    reason = reason_of(error, words, trial.resources.heartbeat_seconds)
+    if (read_text(folder.error) or "").splitlines()[-1:] != [reason]:  # no worker has written more than Ray knows
+        write_text(folder.error, f"{words}\n{traceback.format_exc()}\n{reason}\n")
+    write_json(folder.result, {"epochs": _epochs_of(folder), "error": f"{reason} (details: {folder.error})"})
+
+
+def _epochs_of(folder: TrialDir) -> int:
+    try:
+        return folder.last_epoch()
+    except UserError:  # a curve that cannot be read, which may be why the trial failed
+        return 0
 
 
 def run_worker(config: dict[str, Any]) -> None:
@@ -55,7 +103,9 @@ def run_worker(config: dict[str, Any]) -> None:
 
     trial = TrialConfig.model_validate_json(config["trial"])
     limit_threads(trial.resources.cpus_per_worker)
-    _run_recipe(trial, config["run_dir"], train.report, str(get_device()), World.current().rank)
+    world = World.current()
+    with mirrored(config, trial.uid, train.report, world.rank, world.size) as report:
+        _run_recipe(trial, config["run_dir"], report, str(get_device()), world.rank)
 
 
 def recipe_of(name: str) -> TrialRecipe:
@@ -67,16 +117,46 @@ def recipe_of(name: str) -> TrialRecipe:
 
 
 def _run_recipe(trial: TrialConfig, run_dir: str, report: Any, device: str, rank: int) -> None:
-    """Runs a recipe with the trial's folder around it; worker 0 writes the files."""
+    """Runs a recipe with the trial's folder around it; worker 0 writes the files.
+
+    Raises:
+        UserError: Where the same would happen again; likewise `StorageFault` and `TrialFailure`.
+        TrialCrash: For what else the recipe raised, unless it is about another worker.
+    """
     run_path = Path(run_dir)
     if not run_path.is_dir():
         raise FileNotFoundError(
             f"{run_dir} does not exist on {socket.gethostname()}: on several machines --run-dir must be on a "
-            "file system that all of them share"
+            "file system that all of them share, or give --storage"
         )
     run = RunDir(run_path)
-    folder = run.trial(trial.uid).create()
-    writer = _Writer(folder, run.tb / trial.uid) if rank == 0 else None
+    folder = run.trial(trial.uid)
+    try:
+        with writing_to(folder.path):
+            folder.create()
+        with last_words(folder, rank), _writer(run, folder, rank) as writer:
+            result = _result_of(trial, folder, writer, report, device)
+            if rank == 0:
+                genotype = read_json(folder.genotype)
+                if genotype is not None:
+                    write_text(folder.cells, draw_cells(genotype))
+                write_json(folder.result, result)  # the trial's last act
+    except HOPELESS:
+        raise
+    except Exception as error:
+        fault = storage_fault(error, folder.path)
+        if fault is not None:
+            raise fault from error
+        if is_of_others(error):
+            raise
+        write_text(folder.error, f"{traceback.format_exc()}\n{said_by(error)}\n")
+        raise TrialCrash(said_by(error)) from error  # whatever it was, this can be sent to another process
+
+
+def _result_of(
+    trial: TrialConfig, folder: TrialDir, writer: TrialWriter | None, report: Any, device: str
+) -> dict[str, Any]:
+    """Runs a recipe to its end, and returns what its result file holds."""
     epochs = 0
 
     def on_epoch(row: EpochRow) -> None:
@@ -89,25 +169,22 @@ def _run_recipe(trial: TrialConfig, run_dir: str, report: Any, device: str, rank
     try:
         metrics = recipe_of(trial.trial).run(trial, TrialContext(folder.path, on_epoch, device))
         _check_numbers(trial.trial, metrics)
-        result: dict[str, Any] = {"epochs": epochs, "metrics": metrics}
-    except TrialInfeasible as error:
-        result = {"epochs": epochs, "infeasible": str(error), "metrics": error.metrics}
-    except (UserError, TrialFailure) as error:  # the same would happen again: no further attempt
-        if writer is None:  # the first worker may know nothing of it
-            raise
-        result = {"epochs": epochs, "error": " ".join(str(error).split())}
-    except Exception as error:
-        if writer is not None:
-            _write_error(folder, error)
-        raise
+    except TrialInfeasible as error:  # on all workers alike
+        return {"epochs": epochs, "infeasible": str(error), "metrics": error.metrics}
+    return {"epochs": epochs, "metrics": metrics}
+
+
+@contextmanager
+def _writer(run: RunDir, folder: TrialDir, rank: int) -> Iterator[TrialWriter | None]:
+    """The writer of a trial's epochs, for the first worker only."""
+    if rank != 0:
+        yield None
+        return
+    writer = TrialWriter(folder, run.tb / folder.uid)
+    try:
+        yield writer
     finally:
-        if writer is not None:
-            writer.close()
-    if writer is not None:
-        genotype = read_json(folder.genotype)
-        if genotype is not None:
-            write_text(folder.cells, draw_cells(genotype))
-        write_json(folder.result, result)  # the trial's last act
+        writer.close()
 
 
 def _check_numbers(name: str, metrics: object) -> None:
@@ -119,36 +196,3 @@ def _check_numbers(name: str, metrics: object) -> None:
     ]
     if wrong:
         raise TrialFailure(f"trial {name!r} must return numbers; these are none: {', '.join(wrong[:5])}")
-
-
-def _write_error(folder: TrialDir, error: Exception) -> None:
-    """Writes the traceback, and as last line what records and screens show."""
-    summary = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    write_text(folder.error, f"{traceback.format_exc()}\n{summary}\n")
-
-
-class _Writer:
-    """What the first worker of a trial writes as it goes: the curve and TensorBoard events."""
-
-    def __init__(self, folder: TrialDir, events: Path) -> None:
-        from tensorboardX import SummaryWriter
-
-        self._folder = folder
-        self._last_epoch = folder.last_epoch()
-        self._events = SummaryWriter(str(events), flush_secs=30, write_to_disk=True)
-
-    def epoch(self, row: EpochRow) -> None:
-        """Adds an epoch; one that an earlier attempt has written is left alone."""
-        epoch = int(row["epoch"])
-        if epoch <= self._last_epoch:
-            return
-        self._last_epoch = epoch
-        self._folder.append_curve(dict(row))
-        for key, value in row.items():
-            if isinstance(value, int | float) and key != "epoch":
-                self._events.add_scalar(f"{row['phase']}/{key}", value, epoch)
-        self._events.flush()
-
-    def close(self) -> None:
-        """Closes the event file."""
-        self._events.close()

@@ -7,33 +7,45 @@ process serves all trials that run in it, one after the other.
 """
 
 import asyncio
+import os
 from collections.abc import Callable
 from typing import Any
 
-from ray import tune
-from ray.train import UserCallback
 from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
+from raynas_snn.cluster.attempts import Attempts
+from raynas_snn.cluster.hung_workers import EndHungWorkers
+from raynas_snn.cluster.reports import ReportToTune
 from raynas_snn.config.schema import TrialConfig
+from raynas_snn.results.trial_dir import TrialDir
 
 
-def run_on_workers(worker: Callable[[dict[str, Any]], None], config: dict[str, Any], trial: TrialConfig) -> None:
+def run_on_workers(
+    worker: Callable[[dict[str, Any]], None], config: dict[str, Any], trial: TrialConfig, folder: TrialDir
+) -> None:
     """Runs one trial on its workers to the end.
 
     Args:
         worker: What each of them runs.
         config: What it is given.
         trial: Names the run and says what a worker takes.
+        folder: The trial's folder.
+
+    Raises:
+        ray.train.TrainingFailedError: If the last attempt failed, too, or further ones would.
     """
     resources = trial.resources
     bundle = {"CPU": float(resources.cpus_per_worker)}
     if resources.gpus_per_worker > 0:
         bundle["GPU"] = float(resources.gpus_per_worker)
+    os.environ["RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"] = str(resources.heartbeat_seconds)
+    reports, failures = ReportToTune(), FailureConfig(max_failures=config["max_failures"])
     TrialTrainer(
+        Attempts(failures, trial, folder, reports),
         worker,
         train_loop_config=config,
         scaling_config=ScalingConfig(
@@ -44,17 +56,27 @@ def run_on_workers(worker: Callable[[dict[str, Any]], None], config: dict[str, A
         run_config=RunConfig(
             name=trial.uid,
             storage_path=config["scratch"],
-            callbacks=[ReportToTune()],
-            failure_config=FailureConfig(max_failures=config["max_failures"]),
+            callbacks=[reports],
+            failure_config=failures,
         ),
     ).fit()
 
 
 class TrialTrainer(TorchTrainer):
-    """A `TorchTrainer` that is controlled from the process that calls ``fit``, an actor of Tune's."""
+    """A `TorchTrainer` that is controlled from the process that calls ``fit``, an actor of Tune's.
+
+    Args:
+        attempts: Decides what becomes of a trial that failed.
+        arguments: As for a `TorchTrainer`.
+        settings: Likewise.
+    """
+
+    def __init__(self, attempts: Attempts, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._attempts = attempts
 
     def _initialize_and_run_controller(self, **arguments: Any) -> Any:
-        controller = TrainController(**arguments)
+        controller = TrainController(**{**arguments, "failure_policy": self._attempts})
         asyncio.run(controller.run())
         return controller.get_result()
 
@@ -62,7 +84,7 @@ class TrialTrainer(TorchTrainer):
         # Images lie on the devices already: without Ray Data nobody needs the actor that hands out its shards.
         replaced = (DatasetsCallback, PlacementGroupCleanerCallback)
         others = [callback for callback in super()._create_default_callbacks() if not isinstance(callback, replaced)]
-        return [*others, _GUARD]
+        return [EndHungWorkers(), *others, _GUARD]
 
 
 class _LastingGuard(PlacementGroupCleanerCallback):
@@ -77,11 +99,3 @@ class _LastingGuard(PlacementGroupCleanerCallback):
 
 
 _GUARD = _LastingGuard()
-
-
-class ReportToTune(UserCallback):
-    """Hands the first worker's reports, which are the same on all workers, to Tune."""
-
-    def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
-        """Passes an epoch on; returns when Tune has seen it."""
-        tune.report(metrics[0])

@@ -43,6 +43,7 @@ def _check_names(sweep: Sweep) -> list[Problem]:
                 registry.check(kind, name)
             except UserError as error:
                 problems.append(Problem(path, str(error)))
+                break  # looking for the nearest known name takes its time
     return problems
 
 
@@ -82,6 +83,7 @@ def _check_proposals(sweep: Sweep) -> list[Problem]:
             read_point(point, sweep.outer)
         except ValueError as error:
             problems.append(Problem(("sweep", "points"), f"point {number}: {error}"))
+            break
     if settings.warm_start is not None and settings.sampler in _LEARNS_NOTHING:
         text = f"sampler '{settings.sampler}' learns nothing from other runs; use sweep.sampler tpe or nsga2"
         problems.append(Problem(("sweep", "warm_start"), text))
@@ -127,7 +129,7 @@ def _has_genotype_when_fixed(sweep: Sweep) -> bool:
 def _is_file(written: str) -> bool:
     try:
         return genotype_file(written).is_file()
-    except (OSError, RuntimeError):  # a name that is too long, or of a user who is not there
+    except OSError:  # a name that is too long
         return False
 
 

@@ -5,13 +5,17 @@ have if the sweep file did not mention it. So a proposal is made parents first, 
 what has no effect.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from raynas_snn.config.outer import OuterParameter
 from raynas_snn.config.schema import Scalar
 from raynas_snn.config.yaml_text import show
+from raynas_snn.errors import UserError
 from raynas_snn.suggest import did_you_mean
+
+_MOST_CASES = 10_000
 
 
 def in_order(parameters: Sequence[OuterParameter]) -> list[OuterParameter]:
@@ -64,19 +68,43 @@ def _extend(parameters: Sequence[OuterParameter], values: dict[str, Scalar]) -> 
 
 
 def count_combinations(parameters: Sequence[OuterParameter]) -> int:
-    """Counts what `combinations` yields; only choices that others depend on are gone through."""
-    return _count(in_order(parameters), {path for parameter in parameters for path, _ in parameter.when}, {})
+    """Counts what `combinations` yields, without going through them.
+
+    Of the levels chosen so far, nothing matters but which later parameters they have shut out; so choices are taken
+    together that leave the same ones, and children come right behind their parents.
+
+    Raises:
+        UserError: If conditions are so entangled that this takes for ever.
+    """
+    counts: Counter[frozenset[str]] = Counter([frozenset()])  # by the later parameters that are shut out
+    for parameter in _children_first(parameters):
+        children = {one.path: dict(one.when)[parameter.path] for one in parameters if parameter.path in dict(one.when)}
+        closed = Counter(
+            frozenset(path for path, levels in children.items() if level not in levels) for level in parameter.levels
+        )
+        following: Counter[frozenset[str]] = Counter()
+        for shut_out, count in counts.items():
+            if parameter.path in shut_out:
+                following[(shut_out - {parameter.path}).union(children)] += count
+            else:
+                for more, number in closed.items():
+                    following[shut_out | more] += count * number
+        counts = following
+        if len(counts) > _MOST_CASES:
+            raise UserError(f"{parameter.path}: too many conditions depend on each other; leave some of them out")
+    return sum(counts.values())
 
 
-def _count(parameters: Sequence[OuterParameter], parents: set[str], values: dict[str, Scalar]) -> int:
-    if not parameters:
-        return 1
-    first, rest = parameters[0], parameters[1:]
-    if not is_active(first, values):
-        return _count(rest, parents, values)
-    if first.path in parents:
-        return sum(_count(rest, parents, {**values, first.path: level}) for level in first.levels)
-    return len(first.levels) * _count(rest, parents, values)
+def _children_first(parameters: Sequence[OuterParameter]) -> list[OuterParameter]:
+    """The parameters in an order with parents before children, in which children wait as little as possible."""
+    ordered: list[OuterParameter] = []
+    waiting = in_order(parameters)
+    while waiting:
+        placed = {one.path for one in ordered}
+        ready = [one for one in waiting if all(path in placed for path, _ in one.when)]
+        ordered.append(max(ready, key=lambda one: len(one.when)))
+        waiting.remove(ordered[-1])
+    return ordered
 
 
 def find_mistakes(parameters: Sequence[OuterParameter]) -> list[tuple[OuterParameter, str]]:

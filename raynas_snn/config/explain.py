@@ -44,7 +44,8 @@ def _explain_field(owner: type[BaseModel], field: str, value: Any, details: dict
         return f"{show(value)} is not allowed: {details['ctx']['error']}"
     schema = owner.model_json_schema()["properties"][field]
     word = details["input"]
-    hint = did_you_mean(word, _words(schema)) if isinstance(word, str) else ""
+    texts = [known for known in _words(schema) if isinstance(known, str)]
+    hint = did_you_mean(word, texts) if isinstance(word, str) else ""
     return f"{show(value)} is not allowed: must be {_describe(schema)}{hint}"
 
 
@@ -98,8 +99,8 @@ def _describe_bounds(schema: Mapping[str, Any]) -> str:
     return " and".join(bounds)
 
 
-def _words(schema: Mapping[str, Any]) -> list[str]:
-    """The words that have a meaning somewhere in a field."""
+def _words(schema: Mapping[str, Any]) -> list[Any]:
+    """The words, or numbers, that alone have a meaning somewhere in a field."""
     parts = [
         *schema.get("anyOf", []),
         *(

@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 from raynas_snn.config.schema import SECTIONS
 from raynas_snn.config.yaml_text import BrokenYamlError, parse, show
 from raynas_snn.errors import UserError
+from raynas_snn.outside import read_bytes
 from raynas_snn.suggest import did_you_mean
 
 FieldPath = tuple[str, ...]
 
-_LARGEST_FILE = 2**20
+LARGEST_FILE = 2**20  # bytes; a sweep file holds a few lines
 _PLAIN_KEY = re.compile(r"[\w.-]{1,80}")
 _ALIASES: dict[FieldPath, FieldPath] = {("model", "tau"): ("model", "decay")}
 
@@ -128,7 +129,7 @@ def read_overrides(overrides: Iterable[str]) -> Layer:
     for override in overrides:
         key, equals, text = override.partition("=")
         parts = key.strip().split(".")
-        if not equals or len(parts) > 2 or not all(parts):
+        if not equals or len(parts) > 2 or not all(map(str.isprintable, parts)) or not all(parts):
             raise UserError(f"--set {show(override)}: must be section.field=value, such as model.channels=16")
         origin = f"--set {_shown(parts)}"
         try:
@@ -157,15 +158,12 @@ def _without_aliases(layer: Layer) -> Layer:
 
 def _read_text(file: Path) -> str:
     try:
-        with file.open("rb") as stream:
-            content = stream.read(_LARGEST_FILE + 1)
+        content = read_bytes(file, LARGEST_FILE)
     except FileNotFoundError:
         others = [path.name for path in file.parent.glob("*.y*ml")] if file.parent.is_dir() else []
         raise UserError(f"{file}: there is no such file{did_you_mean(file.name, others)}") from None
     except OSError as error:
         raise UserError(f"{file}: cannot be read: {error.strerror}") from None
-    if len(content) > _LARGEST_FILE:
-        raise UserError(f"{file}: is larger than 1 MiB; a sweep file holds a few lines")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -17,6 +17,7 @@ from raynas_snn.suggest import did_you_mean
 VARIABLE_SECTIONS = ("model", "search", "retrain")
 
 _LONGEST_CHECKED = 1024  # fields that take only some whole numbers of a range take small ones
+_MOST_LEVELS = 1000
 _KINDS = ("choice", "int", "float")
 _FORMS = "{choice: [a, b]}, {int: [low, high]} or {float: [low, high], log: true}"
 
@@ -85,7 +86,7 @@ class OuterParameter:
             return next((level for level in self.levels if level == value and _same_kind(level, value)), None)
         if not _is_number(value, self.kind) or not self.low <= value <= self.high:
             return None
-        if self.step is not None and not _leads(self.low, value, self.step):
+        if self.step is not None and not leads(self.low, value, self.step):
             return None
         return float(value) if self.kind == "float" else int(value)
 
@@ -103,7 +104,7 @@ def parse_outer(path: str, written: Mapping[str, Any]) -> OuterParameter:
     allowed = ("choice", "when") if kind == "choice" else (kind, "log", "step", "when")
     for key in written:
         if key not in allowed:
-            raise ValueError(f"{kind} does not go with the key {key!r}{did_you_mean(key, allowed)}")
+            raise ValueError(f"{kind} does not go with the key {show(key)}{did_you_mean(key, allowed)}")
     if kind == "choice":
         parameter = OuterParameter(path, "choice", levels=_parse_levels("choice", written[kind]))
     else:
@@ -114,6 +115,8 @@ def parse_outer(path: str, written: Mapping[str, Any]) -> OuterParameter:
 def _parse_levels(name: str, levels: Any) -> tuple[Scalar, ...]:
     if not isinstance(levels, list) or not levels:
         raise ValueError(f"{name} must be a list of at least one value")
+    if len(levels) > _MOST_LEVELS:
+        raise ValueError(f"{name} holds {len(levels)} values; at most {_MOST_LEVELS} are allowed, a range has more")
     seen: set[Scalar] = set()
     for level in levels:
         if not isinstance(level, Scalar):
@@ -153,13 +156,13 @@ def _parse_range(path: str, kind: Literal["int", "float"], written: Mapping[str,
             raise ValueError("step does not go with log")
         if not _is_number(step, kind) or step <= 0:
             raise ValueError(f"step must be one of the {numbers} above 0")
-        if not _leads(low, high, step):
+        if not leads(low, high, step):
             raise ValueError(f"step {step} does not lead from {low} to {high}")
     return OuterParameter(path, kind, low=low, high=high, log=log, step=step)
 
 
-def _leads(start: float, end: float, step: float) -> bool:
-    """Whether steps lead from one number to another; in decimal, because 0.3 / 0.1 is not 3 in binary."""
+def leads(start: float, end: float, step: float) -> bool:
+    """Returns whether steps lead from one number to another; in decimal, because 0.3 / 0.1 is not 3 in binary."""
     try:
         return (Decimal(str(end)) - Decimal(str(start))) % Decimal(str(step)) == 0
     except InvalidOperation:  # more steps than a decimal has digits

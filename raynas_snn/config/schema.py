@@ -32,6 +32,20 @@ def _odd(value: int) -> int:
 
 Kernel = Annotated[int, Field(ge=1, le=31), AfterValidator(_odd)]
 
+
+def _possible(value: str) -> str:
+    if "\0" in value or len(value) > _LONGEST_PATH:
+        raise ValueError("no file can have this name")
+    try:
+        Path(value).expanduser()
+    except RuntimeError:
+        raise ValueError("there is no user of this name") from None
+    return value
+
+
+FileName = Annotated[str, AfterValidator(_possible)]
+
+_LONGEST_PATH = 4095  # characters that Linux takes
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -83,7 +97,7 @@ class SearchConfig(_Settings):
     """How the cells are found."""
 
     strategy: str = Field("darts", description="How the cells are found (registry: strategies).")
-    genotype: str | None = Field(None, description="File with the cells that strategy fixed takes.")
+    genotype: FileName | None = Field(None, description="File with the cells that strategy fixed takes.")
     epochs: int = Field(40, ge=1, le=100_000, description="Epochs of the search.")
     batch_size: int = Field(64, ge=2, le=65_536, description="Images per step, over all workers.")
     channels: Channels | None = Field(None, description="Width of the supernet; null takes model.channels.")
@@ -152,7 +166,9 @@ class DataConfig(_Settings):
     """The images. What is null is chosen by the data set."""
 
     name: str = Field("digits", description="Data set (registry: datasets).")
-    root: str = Field("data", description="Folder that holds the data sets; relative to where the sweep is started.")
+    root: FileName = Field(
+        "data", description="Folder that holds the data sets; relative to where the sweep is started."
+    )
     download: bool = Field(False, description="Fetch the data before the sweep starts if it is not in the folder.")
     crop_padding: int | None = Field(None, ge=0, le=1024, description="Pixels around an image before a random crop.")
     flip: bool | None = Field(None, description="Mirror training images at random.")
@@ -204,7 +220,7 @@ class SweepSettings(_Settings):
     points: list[dict[str, Scalar]] = Field(
         [], max_length=10_000, description="Proposals to make first: outer parameters by path; the rest is drawn."
     )
-    warm_start: str | None = Field(None, description="Run directory of another sweep to learn from.")
+    warm_start: FileName | None = Field(None, description="Run directory of another sweep to learn from.")
     scheduler: Literal["none", "asha"] = Field("none", description="Who stops hopeless trials early.")
     scheduler_metric: Literal["accuracy", "train_accuracy"] = Field(
         "accuracy", description="What asha compares; more is better."
@@ -224,6 +240,12 @@ class ResourcesConfig(_Settings):
     cpus_per_worker: int = Field(1, ge=1, le=4096, description="CPUs per worker.")
     max_concurrent: Literal["auto"] | Annotated[int, Field(ge=1, le=100_000)] = Field(
         "auto", description="Trials at the same time; auto takes as many as fit."
+    )
+    heartbeat_seconds: float = Field(
+        120.0,
+        ge=1,
+        le=86_400,
+        description="A process of a trial that has not answered for so long is killed, and the trial goes on.",
     )
     precision: Precision = Field(
         "float32",

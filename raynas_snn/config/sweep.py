@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,9 +82,15 @@ class Sweep:
         size = count_combinations(self.outer)
         return size if limit is None else min(size, limit)
 
-    def grid(self) -> list[dict[str, Scalar]]:
-        """The proposals of the grid sampler: every combination, the last outer parameter changing fastest."""
-        return list(itertools.islice(combinations(self.outer), self.num_proposals()))
+    def grid(self, besides: Collection[Mapping[str, Scalar]] = ()) -> list[dict[str, Scalar]]:
+        """The proposals of the grid sampler: every combination, the last outer parameter changing fastest.
+
+        Args:
+            besides: Proposals that are there already; they are left out, and count.
+        """
+        there = {frozenset(values.items()) for values in besides}
+        others = (values for values in combinations(self.outer) if frozenset(values.items()) not in there)
+        return list(itertools.islice(others, max(0, self.num_proposals() - len(besides))))
 
     def points(self) -> list[dict[str, Scalar]]:
         """The proposals to make first, each with the values that it fixes."""
@@ -149,7 +155,7 @@ def meaning(resolved: Mapping[str, Any]) -> dict[str, Any]:
     """
     kept: dict[str, Any] = {}
     for key, value in resolved.items():
-        if key not in _CHANGEABLE:
+        if key not in _CHANGEABLE or (_CHANGEABLE[key] and not isinstance(value, Mapping)):
             kept[key] = value
         elif fields := _CHANGEABLE[key]:
             kept[key] = {

@@ -11,6 +11,9 @@ from typing import Any
 
 import yaml
 
+_DEEPEST = 16
+_MOST_VALUES = 100_000  # which take seconds to read; 10,000 points of four parameters hold fewer
+_MOST_KEYS = 1000  # of one mapping; there are fewer fields than that
 _TAG = "tag:yaml.org,2002:"
 _IMPLICIT = [
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
@@ -29,10 +32,23 @@ class BrokenYamlError(ValueError):
 
 
 class _Loader(yaml.SafeLoader):
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+        self._num_values = 0
+
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             raise yaml.MarkedYAMLError(problem="aliases are not supported", problem_mark=self.get_mark())
-        return super().compose_node(parent, index)
+        if self._depth > _DEEPEST:
+            raise yaml.MarkedYAMLError(problem="nested too deeply", problem_mark=self.get_mark())
+        if self._num_values > _MOST_VALUES:
+            raise yaml.MarkedYAMLError(problem=f"more than {_MOST_VALUES:,} values", problem_mark=self.get_mark())
+        self._num_values += 1
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 class _Dumper(yaml.SafeDumper):
@@ -73,12 +89,17 @@ def _read_bool(text: str) -> bool:
     return {"true": True, "false": False}[text.lower()]
 
 
+def _read_str(text: str) -> str:
+    text.encode()  # an escape may stand for half a character, which no other program would take
+    return text
+
+
 _SCALARS: dict[str, Callable[[str], Any]] = {
     _TAG + "null": lambda _: None,
     _TAG + "bool": _read_bool,
     _TAG + "int": _read_int,
     _TAG + "float": _read_float,
-    _TAG + "str": str,
+    _TAG + "str": _read_str,
 }
 
 
@@ -98,6 +119,8 @@ def _value(node: yaml.Node) -> Any:
 
 def _mapping(node: yaml.MappingNode) -> dict[str, Any]:
     values: dict[str, Any] = {}
+    if len(node.value) > _MOST_KEYS:
+        raise yaml.MarkedYAMLError(problem=f"more than {_MOST_KEYS} keys", problem_mark=node.start_mark)
     for key_node, value_node in node.value:
         key, problem = _value(key_node), ""
         if not isinstance(key, str):
@@ -126,8 +149,8 @@ def parse(text: str) -> Any:
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise BrokenYamlError(f"line {line}: a character that YAML does not allow") from None
-    except RecursionError:
-        raise BrokenYamlError("nested too deeply") from None
+    except (ValueError, OverflowError) as error:  # an escape or a version beyond what PyYAML foresaw
+        raise BrokenYamlError(f"not YAML: {error}") from None
 
 
 def dump(data: Any) -> str:

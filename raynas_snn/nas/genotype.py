@@ -8,8 +8,11 @@ from typing import Any
 from torch import Tensor
 
 from raynas_snn.errors import UserError
+from raynas_snn.outside import parse_json
 
 Node = tuple["Edge", ...]
+
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,8 @@ class Genotype:
     def from_json(cls, text: str) -> "Genotype":
         """Reads ``to_json`` back; raises as `from_dict` does."""
         try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as error:  # not JSON, or such that Python declines to read it
+            data = parse_json(text)
+        except ValueError as error:
             raise UserError(f"genotype: not JSON: {error}") from None
         return cls.from_dict(data)
 
@@ -115,6 +118,8 @@ def _read_node(where: str, index: int, edges: object) -> Node:
         if not all(isinstance(name, str) for name in edge.values()):
             raise UserError(f"genotype: {where}: 'operation' and 'input' must be names")
         if edge["input"] not in known:
-            raise UserError(f"genotype: {where}: unknown input {edge['input']!r} (known: {', '.join(known)})")
+            raise UserError(f"genotype: {where}: unknown input {edge['input'][:80]!r} (known: {', '.join(known)})")
+        if len(edge["operation"]) > _LONGEST_NAME:
+            raise UserError(f"genotype: {where}: the name of an operation is longer than {_LONGEST_NAME} characters")
         node.append(Edge(edge["operation"], known[edge["input"]]))
     return tuple(node)

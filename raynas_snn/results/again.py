@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from raynas_snn.config.yaml_text import dump
+from raynas_snn.errors import UserError
 from raynas_snn.results.planned import setting
 
 _OF_THE_TRIAL = ("space", "trial", "data", "model", "search", "retrain", "resources")
@@ -18,7 +19,12 @@ def retraining_file(config: Mapping[str, Any], settings: Mapping[str, Any], geno
         config: The resolved sweep file of the run.
         settings: The settings of the trial, from its folder.
         genotype: The file with its cells.
+
+    Raises:
+        UserError: If the settings are not those of a whole trial.
     """
+    for missing in {*_OF_THE_TRIAL, "proposal"} - settings.keys():
+        raise UserError(f"{genotype.parent}: the settings of the trial lack {missing!r}")
     again = {name: settings[name] for name in _OF_THE_TRIAL}
     again["search"] = {**again["search"], "strategy": "fixed", "genotype": str(genotype.absolute())}
     sweep = {name: setting(config, f"sweep.{name}") for name in ("seed", "num_seeds", "objectives")}

@@ -16,6 +16,7 @@ from html import escape
 from typing import Any
 
 from raynas_snn.errors import UserError
+from raynas_snn.visible import visible
 
 _INPUTS = ("input_0", "input_1")
 _LANE, _BAND_GAP, _MARGIN, _TITLE = 28, 14, 20, 34  # heights, in pixels
@@ -110,7 +111,7 @@ def _read_cell(kind: str, genotype: Mapping[str, Any]) -> dict[str, list[tuple[s
     nodes: dict[str, list[tuple[str, str]]] = {}
     try:
         for index, written in enumerate(genotype[kind]):
-            pairs = [(str(edge["operation"]), str(edge["input"])) for edge in written]
+            pairs = [(visible(str(edge["operation"])), str(edge["input"])) for edge in written]
             for _, source in pairs:
                 if source not in _INPUTS and source not in nodes:
                     raise UserError(f"genotype: {kind}, node_{index}: '{source}' is not an earlier node")

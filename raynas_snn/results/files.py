@@ -5,8 +5,8 @@ or the new one. A line is appended by one write; a line without its newline is t
 is cut off by the next append.
 """
 
+import contextlib
 import fcntl
-import itertools
 import json
 import math
 import os
@@ -15,8 +15,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from raynas_snn.errors import UserError
+from raynas_snn.errors import UserError, writing_to
+from raynas_snn.outside import LARGEST_TEXT, open_regular, parse_json, read_bytes, size_in_words
 
+LARGEST_RECORDS = 2**29  # bytes of a file of lines; a record takes less than a thousand
+LONGEST_LINE = 2**20
 _BLOCK = 4096
 
 
@@ -24,19 +27,21 @@ def write_text(path: Path, text: str) -> None:
     """Replaces ``path`` by ``text`` (UTF-8), all or nothing, and waits until it is on disk.
 
     Raises:
-        OSError: If the folder is missing or cannot be written; ``path`` is as it was before.
+        StorageFault: If the disk does not take it; ``path`` is as it was before.
+        OSError: If the folder is missing.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(_encode(text))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
+    with writing_to(path):
+        try:
+            with temporary.open("xb") as file:
+                file.write(_encode(text))
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
@@ -50,34 +55,21 @@ def append_line(path: Path, line: str) -> None:
     Appends of several processes to one file wait for each other.
 
     Raises:
-        OSError: If the line could not be written in full; the file is as it was before.
+        StorageFault: If the disk does not take the whole line; the file is as it was before.
+        OSError: If the folder is missing.
     """
-    data = _encode(line + "\n")
-    is_new = not path.exists()
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        end = _end_of_last_line(descriptor)
-        if end != os.fstat(descriptor).st_size:
-            os.ftruncate(descriptor, end)
-        if os.write(descriptor, data) != len(data):
-            os.ftruncate(descriptor, end)
-            raise OSError(f"{path}: no room for another line")
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    if is_new:
-        _sync_folder(path.parent)
+    with writing_to(path):
+        _append(path, _encode(line + "\n"))
 
 
-def read_text(path: Path) -> str | None:
+def read_text(path: Path, at_most: int = LARGEST_TEXT) -> str | None:
     """Returns the text of a file, or None if there is no such file.
 
     Raises:
-        UserError: If the file cannot be read or is not UTF-8.
+        UserError: If it cannot be read, holds more than ``at_most`` bytes, or is not UTF-8.
     """
     try:
-        return path.read_bytes().decode()
+        return read_bytes(path, at_most).decode()
     except FileNotFoundError:
         return None
     except UnicodeDecodeError:
@@ -96,32 +88,39 @@ def read_lines(path: Path, at_most: int | None = None) -> list[str]:
     Raises:
         UserError: If the file cannot be read or is not UTF-8.
     """
+    lines: list[bytes] = []
     try:
-        with path.open("rb") as file:
-            lines = list(itertools.islice(file, at_most))
+        with open_regular(path, LARGEST_RECORDS) as file:
+            while (at_most is None or len(lines) < at_most) and (line := file.readline(LONGEST_LINE + 1)):
+                if len(line) > LONGEST_LINE:
+                    raise UserError(f"{path}, line {len(lines) + 1}: longer than {size_in_words(LONGEST_LINE)}")
+                lines.append(line)
     except FileNotFoundError:
         return []
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
-    try:
-        # Left out before decoding: a torn line may end within a character.
-        return [line[:-1].decode() for line in lines if line.endswith(b"\n")]
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not UTF-8 text") from None
+    texts: list[str] = []
+    for number, line in enumerate(lines, start=1):
+        if line.endswith(b"\n"):  # looked at before decoding: a torn line may end within a character
+            try:
+                texts.append(line[:-1].decode())
+            except UnicodeDecodeError:
+                raise UserError(f"{path}, line {number}: not UTF-8 text") from None
+    return texts
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
+def read_json(path: Path, at_most: int = LARGEST_TEXT) -> dict[str, Any] | None:
     """Returns the JSON object in a file, or None if there is no such file.
 
     Raises:
-        UserError: If the file cannot be read or holds anything else.
+        UserError: If the file cannot be read, holds more than ``at_most`` bytes, or is anything else.
     """
-    text = read_text(path)
+    text = read_text(path, at_most)
     if text is None:
         return None
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        data = parse_json(text)
+    except ValueError as error:
         raise UserError(f"{path}: not JSON: {error}") from None
     if not isinstance(data, dict):
         raise UserError(f"{path}: expected a JSON object")
@@ -137,6 +136,28 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def _append(path: Path, data: bytes) -> None:
+    is_new = not path.exists()
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        end = _end_of_last_line(descriptor)
+        if end != os.fstat(descriptor).st_size:
+            os.ftruncate(descriptor, end)
+        try:
+            while data:  # a write is short only where the next one says why
+                data = data[os.write(descriptor, data) :]
+            os.fsync(descriptor)  # a disk far away may say only now that it is full
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, end)
+            raise
+    finally:
+        os.close(descriptor)
+    if is_new:
+        _sync_folder(path.parent)
 
 
 def _encode(text: str) -> bytes:

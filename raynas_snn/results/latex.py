@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from raynas_snn.results.columns import Column, Row
+from raynas_snn.visible import visible
 
 # Brackets and stars would be read as arguments of the line break before them.
 _SPECIAL = {
@@ -59,7 +60,7 @@ def latex_table(
     shown = [(column, column.latex) for column in columns if column.latex is not None]
     lines = [
         "% Written by python -m raynas_snn.report; needs \\usepackage{booktabs}.",
-        *(f"% Warning: {' '.join(warning.split())}" for warning in warnings),
+        *(f"% Warning: {visible(warning)}" for warning in warnings),
         "\\begin{table}",
         "  \\centering",
         "  \\small",

@@ -1,22 +1,31 @@
-"""One driver at a time: a lock that the kernel releases when its holder dies, even by ``kill -9``."""
+"""One driver at a time: a lock that the kernel releases when its holder dies, even by ``kill -9``.
+
+Some file systems keep such locks on each host by itself (NFS with ``nolock``, Lustre with ``localflock``): there, two
+hosts would not see each other. A holder therefore signs the file and touches it every few seconds, and who finds the
+signature of another host in a file that is free first watches whether it is still touched. No clocks are compared.
+"""
 
 import contextlib
 import fcntl
 import json
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from raynas_snn.errors import UserError
+from raynas_snn.errors import UserError, writing_to
+from raynas_snn.outside import LARGEST_TEXT, open_regular, parse_json
 from raynas_snn.results.files import read_text
 from raynas_snn.results.records import now
 
 # Asking for the holder takes the lock for an instant; a driver that starts just then must not give up.
 _PATIENCE_SECONDS = 0.5
+BEAT_SECONDS = 3.0
+BEATS_OF_SILENCE = 3  # after which a holder on another host is dead
 
 
 @dataclass(frozen=True)
@@ -36,26 +45,36 @@ class Holder:
 
 
 @contextlib.contextmanager
-def hold(path: Path) -> Iterator[None]:
+def hold(path: Path) -> Iterator[Holder | None]:
     """Holds the lock file ``path``, which is made if needed and never removed.
 
     The lock belongs to the open file: programs that the holder starts do not share it, bare forks do.
 
+    Yields:
+        The holder on another host that has died without letting go, if there was one.
+
     Raises:
         UserError: If another process holds it, or the file system knows no locks.
+        StorageFault: If the disk does not take the holder's name.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    with writing_to(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while not _try_lock(descriptor, fcntl.LOCK_EX, path):
             if time.monotonic() > deadline:
-                raise UserError(f"{path.parent}: another driver is at work here: {_read_holder(path)}")
+                raise _taken(path, _read_holder(path))
             time.sleep(0.02)
+        elsewhere = _find_elsewhere(path)
+        if elsewhere is not None and _is_touched(path):
+            raise _taken(path, elsewhere)
         text = json.dumps(Holder(socket.gethostname(), os.getpid(), now()).as_dict())
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, text.encode(), 0)
+        with writing_to(path):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, text.encode(), 0)
         try:
-            yield
+            with _touching(path):
+                yield elsewhere
         finally:
             os.ftruncate(descriptor, 0)
     finally:
@@ -65,19 +84,23 @@ def hold(path: Path) -> Iterator[None]:
 def find_holder(path: Path) -> Holder | None:
     """Returns who holds the lock file ``path`` now, or None. Needs no permission to write.
 
+    A holder on another host whose lock cannot be seen here is told by when it has touched the file; to answer at once,
+    this compares the clocks of the two hosts.
+
     Raises:
         UserError: If the file cannot be read, or the file system knows no locks.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        file = open_regular(path, LARGEST_TEXT)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
-    try:
-        return None if _try_lock(descriptor, fcntl.LOCK_SH, path) else _read_holder(path)
-    finally:
-        os.close(descriptor)
+    with file:
+        if not _try_lock(file.fileno(), fcntl.LOCK_SH, path):
+            return _read_holder(path)
+        age = abs(time.time() - os.fstat(file.fileno()).st_mtime)
+        return _find_elsewhere(path) if age < BEATS_OF_SILENCE * BEAT_SECONDS else None
 
 
 def _try_lock(descriptor: int, kind: int, path: Path) -> bool:
@@ -90,8 +113,55 @@ def _try_lock(descriptor: int, kind: int, path: Path) -> bool:
     return True
 
 
+def _taken(path: Path, holder: Holder) -> UserError:
+    return UserError(f"{path.parent}: another driver is at work here: {holder}")
+
+
 def _read_holder(path: Path) -> Holder:
     try:
-        return Holder(**json.loads(read_text(path) or "{}"))
+        return Holder(**parse_json(read_text(path) or "{}"))
     except (ValueError, TypeError):
         return Holder()
+
+
+def _find_elsewhere(path: Path) -> Holder | None:
+    """Who has signed the file on another host and not let go; for one on this host the lock itself tells."""
+    holder = _read_holder(path)
+    return None if holder.host in ("unknown", socket.gethostname()) else holder
+
+
+def _is_touched(path: Path) -> bool:
+    """Whether the file changes within a few beats."""
+    first = _stamp(path)
+    for _ in range(4 * BEATS_OF_SILENCE):
+        time.sleep(BEAT_SECONDS / 4)
+        if _stamp(path) != first:
+            return True
+    return False
+
+
+def _stamp(path: Path) -> tuple[int, bytes]:
+    try:
+        with open_regular(path, LARGEST_TEXT) as file:  # opening is what makes NFS ask its server
+            return os.fstat(file.fileno()).st_mtime_ns, file.read()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def _touching(path: Path) -> Iterator[None]:
+    """Touches the file every few seconds, in a thread that dies with the process."""
+    over = threading.Event()
+
+    def touch() -> None:
+        while not over.wait(BEAT_SECONDS):
+            with contextlib.suppress(OSError):
+                os.utime(path)
+
+    thread = threading.Thread(target=touch, name="lock", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

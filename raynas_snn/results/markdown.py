@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from raynas_snn.results.columns import Column, Row
+from raynas_snn.visible import visible
 
 # An underscore within a word is only an underscore.
 _MARKUP = re.compile(r"[\\`*\[\]|~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
@@ -11,7 +12,7 @@ _MARKUP = re.compile(r"[\\`*\[\]|~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
 def escape(text: str) -> str:
     """Returns ``text`` as one line that Markdown shows as it is."""
-    text = _MARKUP.sub(lambda match: f"\\{match.group()}", " ".join(text.split()))
+    text = _MARKUP.sub(lambda match: f"\\{match.group()}", visible(" ".join(text.split())))
     return text.replace("&", "&amp;").replace("<", "&lt;")
 
 

@@ -4,6 +4,8 @@ import math
 import statistics
 from collections.abc import Sequence
 
+_LARGEST = 1e100  # squares of larger numbers have no sum
+
 
 def mean(values: Sequence[float | None]) -> float | None:
     """Returns the mean; None if there is no value, or if any is missing: no mean stands for fewer than it says."""
@@ -31,5 +33,5 @@ def half_width(values: Sequence[float | None]) -> float | None:
 
 
 def _all_known(values: Sequence[float | None]) -> list[float]:
-    known = [value for value in values if value is not None and math.isfinite(value)]
+    known = [value for value in values if value is not None and abs(value) <= _LARGEST]
     return known if len(known) == len(values) else []

@@ -115,7 +115,8 @@ def _network(
         if path in proposal.outer:
             values[path] = proposal.outer[path]
         else:
-            values[path] = setting(settings_of(proposal.trials[0].uid) if path in varied else config, path)
+            value = setting(settings_of(proposal.trials[0].uid) if path in varied else config, path)
+            values[path] = value if isinstance(value, Scalar) else None
     names = short_names([parameter.path for parameter in parameters])
     rest = [
         f"{names[parameter.path]} {short_scalar(proposal.outer[parameter.path])}"

@@ -1,6 +1,8 @@
 """The Pareto front as CSV, in Markdown, and on the terminal."""
 
+import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -15,6 +17,7 @@ from raynas_snn.results.planned import setting
 from raynas_snn.results.proposals import limits_of
 from raynas_snn.results.run_dir import RunDir
 from raynas_snn.results.screen import percent, short_names, short_number, short_scalar
+from raynas_snn.visible import visible
 
 SCREEN_NOTE = "Pareto front: proposals that no other one beats; means over n seeds; cells lie in the run directory"
 
@@ -58,7 +61,9 @@ def to_markdown(
         markdown_table(_columns(config, parameters), points),
         markdown_list([_FRONT, *_limits(config)]),
         "Beside this page lies a sweep file for each point; it trains the point's cells again, with its settings:\n",
-        f"```\npython -m raynas_snn.sweep {run.report / FOLDER / _file_of(points[0])}\n```\n" if points else "",
+        f"```\npython -m raynas_snn.sweep {_quoted(run.report / FOLDER / _file_of(points[0]))}\n```\n"
+        if points
+        else "",
     ]
     return "\n".join([*page, *(f"**Warning.** {escape(warning)}\n" for warning in warnings)])
 
@@ -71,6 +76,10 @@ def to_sweep_files(points: Sequence[Point], config: Mapping[str, Any], run: RunD
         if point.genotype is not None and settings is not None:
             files[_file_of(point)] = retraining_file(config, settings, run.path / point.genotype)
     return files
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(visible(str(path)))
 
 
 def _file_of(point: Point) -> str:

@@ -3,12 +3,13 @@
 Plain dicts suffice here: tables can be made where the plug-ins that the sweep names are not installed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from raynas_snn.config.conditions import count_combinations
 from raynas_snn.config.outer import VARIABLE_SECTIONS, OuterParameter, parse_outer
 from raynas_snn.errors import UserError
+from raynas_snn.results.records import numbers_of
 
 
 def setting(config: Mapping[str, Any], path: str) -> Any:
@@ -37,13 +38,29 @@ def outer_parameters(config: Mapping[str, Any]) -> list[OuterParameter]:
     return parameters
 
 
-def num_trials(config: Mapping[str, Any]) -> int:
-    """Returns how many trials a resolved sweep file asks for: proposals x seeds."""
+def num_proposals(config: Mapping[str, Any]) -> int:
+    """Returns how many proposals a resolved sweep file asks for."""
     limit: int | None = setting(config, "sweep.num_trials")
     if setting(config, "sweep.sampler") == "grid":
         size = count_combinations(outer_parameters(config))
         limit = size if limit is None else min(size, limit)
-    return (limit or 0) * int(setting(config, "sweep.num_seeds") or 1)
+    return limit or 0
+
+
+def num_seeds(config: Mapping[str, Any]) -> int:
+    """Returns how often a resolved sweep file asks for each proposal."""
+    return int(setting(config, "sweep.num_seeds") or 1)
+
+
+def num_trials(config: Mapping[str, Any]) -> int:
+    """Returns how many trials a resolved sweep file asks for: proposals x seeds."""
+    return num_proposals(config) * num_seeds(config)
+
+
+def num_beyond(uids: Iterable[str], num_proposals: int, num_seeds: int) -> int:
+    """Counts the trials that are not among those asked for now: fewer may be than when they were begun."""
+    numbers = [found for uid in uids if (found := numbers_of(uid))]
+    return sum(proposal >= num_proposals or repeat >= num_seeds for proposal, repeat in numbers)
 
 
 def first_objective(config: Mapping[str, Any]) -> tuple[str, bool]:

@@ -7,7 +7,14 @@ from typing import Any, Literal
 
 from raynas_snn.results.files import plain
 from raynas_snn.results.lock import Holder
-from raynas_snn.results.planned import first_objective, num_trials, setting
+from raynas_snn.results.planned import (
+    first_objective,
+    num_beyond,
+    num_proposals,
+    num_seeds,
+    num_trials,
+    setting,
+)
 from raynas_snn.results.proposals import keeps_limits, limits_of
 from raynas_snn.results.records import Scalar, TrialRecord
 from raynas_snn.results.run_dir import RunDir
@@ -50,6 +57,7 @@ class Progress:
         num_planned: Trials that the sweep file asks for.
         open_trials: Trials that have begun and not ended.
         records: Trials that have ended.
+        num_beyond: Ended and open trials that the sweep file does not ask for any more.
         best: The finished trial that is best by the first objective and keeps the sweep's limits, or None.
         objective: That objective.
     """
@@ -61,6 +69,7 @@ class Progress:
     num_planned: int
     open_trials: Sequence[OpenTrial]
     records: Sequence[TrialRecord]
+    num_beyond: tuple[int, int]
     best: TrialRecord | None
     objective: str
 
@@ -69,7 +78,7 @@ class Progress:
         """How many trials are in which state; ``waiting`` ones have not begun."""
         ended = Counter(record.end_reason for record in self.records)
         begun = Counter(trial.state for trial in self.open_trials)
-        waiting = self.num_planned - len(self.records) - len(self.open_trials)
+        waiting = self.num_planned - len(self.records) - len(self.open_trials) + sum(self.num_beyond)
         return {
             "finished": ended["finished"],
             "failed": ended["failed"],
@@ -106,7 +115,7 @@ class Progress:
     @property
     def is_complete(self) -> bool:
         """Whether all planned trials have ended."""
-        return len(self.records) >= self.num_planned
+        return len(self.records) - self.num_beyond[0] >= self.num_planned
 
     def as_dict(self) -> dict[str, Any]:
         """All of it for programs; what cannot be told is None."""
@@ -117,6 +126,7 @@ class Progress:
             "driver": None if self.driver is None else self.driver.as_dict(),
             "command": self.command,
             "num_planned": self.num_planned,
+            "num_beyond": sum(self.num_beyond),
             "counts": self.counts,
             "open_trials": [asdict(trial) for trial in self.open_trials],
             "failures": self.failures,
@@ -143,14 +153,17 @@ def read_progress(run: RunDir) -> Progress:
     state: Literal["running", "interrupted"] = "running" if driver else "interrupted"
     starts = run.manifest().get("starts") or [{}]
     objective, more_is_better = first_objective(config)
+    open_trials = [_read_open(folder, state) for folder in folders if folder.uid not in ended]
+    limits = num_proposals(config), num_seeds(config)
     return Progress(
         run_dir=str(run.path),
         name=str(setting(config, "name")),
         driver=driver,
-        command=starts[-1].get("command"),
+        command=command if isinstance(command := starts[-1].get("command"), str) else None,
         num_planned=num_trials(config),
-        open_trials=[_read_open(folder, state) for folder in folders if folder.uid not in ended],
+        open_trials=open_trials,
         records=records,
+        num_beyond=(num_beyond(ended, *limits), num_beyond([trial.uid for trial in open_trials], *limits)),
         best=_best(records, objective, more_is_better, limits_of(config)),
         objective=objective,
     )

@@ -2,16 +2,23 @@
 
 import json
 import math
+import re
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
+from raynas_snn.outside import parse_json
 from raynas_snn.results.files import plain
 
 Scalar = str | int | float | bool
 EndReason = Literal["finished", "failed", "early_stopped", "infeasible"]
 
+UID = re.compile(r"[A-Za-z0-9_-]{1,100}")  # names a folder
+
+_NUMBERED = re.compile(r"p(\d{4,6})-s(\d{1,4})")  # as sweeps name their trials
+_LARGEST_COUNT = 2**53
 _TYPES: dict[str, Any] = {
     "uid": str,
     "proposal": int,
@@ -29,6 +36,12 @@ _TYPES: dict[str, Any] = {
 def now() -> str:
     """The present time in UTC, ``2026-01-31T12:00:00+00:00``."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def numbers_of(uid: str) -> tuple[int, int] | None:
+    """Returns proposal and repeat of a trial, None if no sweep names its trials so."""
+    found = _NUMBERED.fullmatch(uid)
+    return (int(found[1]), int(found[2])) if found else None
 
 
 @dataclass(frozen=True)
@@ -76,7 +89,7 @@ class TrialRecord:
         Raises:
             ValueError: With the reason, if the line is no such record.
         """
-        data = json.loads(line)
+        data = parse_json(line)
         if not isinstance(data, dict):
             raise ValueError("expected a JSON object")
         for name, kind in _TYPES.items():
@@ -84,11 +97,25 @@ class TrialRecord:
                 raise ValueError(f"'{name}' is missing")
             if not isinstance(data[name], kind) or (kind is int and isinstance(data[name], bool)):
                 raise ValueError(f"'{name}' has the wrong type")
+            if kind is int and not 0 <= data[name] <= _LARGEST_COUNT:
+                raise ValueError(f"'{name}' is out of bounds")
+        if not UID.fullmatch(data["uid"]):
+            raise ValueError("'uid' cannot be the name of a trial")
         if data["end_reason"] not in get_args(EndReason):
             raise ValueError(f"'end_reason' must be one of {', '.join(get_args(EndReason))}")
-        if not all(isinstance(value, Scalar) for value in data["outer"].values()):
+        if not all(is_scalar(value) for value in data["outer"].values()):
             raise ValueError("'outer' must hold plain values")
         metrics = {name: value for name, value in data["metrics"].items() if value is not None}
-        if not all(isinstance(value, int | float) for value in metrics.values()):
-            raise ValueError("'metrics' must hold numbers")
+        if not all(is_finite(value) for value in (data["seconds"], *metrics.values())):
+            raise ValueError("'metrics' and 'seconds' must hold numbers")
         return cls(**{name: data[name] for name in _TYPES} | {"metrics": metrics})
+
+
+def is_finite(value: object) -> bool:
+    """Whether a value is a number that a float can hold."""
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
+
+
+def is_scalar(value: object) -> bool:
+    """Whether an outer parameter can have a value."""
+    return isinstance(value, str) or is_finite(value)

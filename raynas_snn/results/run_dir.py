@@ -13,21 +13,29 @@
 """
 
 import contextlib
-import re
+import errno
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raynas_snn.config.yaml_text import BrokenYamlError, dump, parse
+from raynas_snn.config.layers import LARGEST_FILE
+from raynas_snn.config.recorded import check_recorded
+from raynas_snn.config.yaml_text import dump, parse
 from raynas_snn.errors import UserError
+from raynas_snn.outside import refuse_links
 from raynas_snn.results.files import append_line, read_json, read_lines, read_text, write_json, write_text
 from raynas_snn.results.lock import Holder, find_holder, hold
-from raynas_snn.results.records import TrialRecord, now
+from raynas_snn.results.records import UID, TrialRecord, now
 from raynas_snn.results.trial_dir import TrialDir
 
 _CONFIG, _MANIFEST, _LOCK, _RECORDS = "config.yaml", "manifest.json", "lock", "trials.jsonl"
-_UID = re.compile(r"[A-Za-z0-9_-]+")
+LARGEST_CONFIG = 4 * LARGEST_FILE  # bytes; with all defaults
+LARGEST_MANIFEST = 2**28  # bytes; it names each image that was left out
+_FOLDERS = ("trials", "tb", "report")  # whose entries are made by name
+_LONGEST_NAME = 1000  # that is quoted in full
+_OF_OPTUNA = "study.journal.lock"  # which is a link
 
 
 @dataclass(frozen=True)
@@ -69,29 +77,40 @@ class RunDir:
         """Returns the run in ``path``.
 
         Raises:
-            UserError: If there is none.
+            UserError: If there is none, or what it holds lies elsewhere.
         """
-        if not path.exists():
+        if not _exists(path):
             raise UserError(f"{path}: no such directory")
         if not path.is_dir():
             raise UserError(f"{path}: not a directory")
         if not cls.is_run(path):
             raise UserError(f"{path}: not a run directory: it holds no {_CONFIG} with a {_MANIFEST}")
-        return cls(path)
+        run = cls(path)
+        run.refuse_links()
+        return run
+
+    def refuse_links(self) -> None:
+        """Raises `UserError` if something in the directory leads out of it."""
+        refuse_links(self.path, but=_OF_OPTUNA)
+        for name in _FOLDERS:
+            refuse_links(self.path / name)
 
     @staticmethod
     def is_run(path: Path) -> bool:
-        """Whether ``path`` is a run directory."""
-        return (path / _CONFIG).is_file() and (path / _MANIFEST).is_file()
+        """Whether ``path`` is a run directory; raises `UserError` if nothing can be there, or it is closed to us."""
+        try:
+            return path.exists() and (path / _CONFIG).is_file() and (path / _MANIFEST).is_file()
+        except OSError as error:
+            raise _out_of_reach(path, error) from None
 
     @classmethod
     def check_free(cls, path: Path) -> None:
         """Checks that a new run may be made in ``path``; writes nothing.
 
         Raises:
-            UserError: If it holds a run or anything else.
+            UserError: If it holds a run or anything else, or is on a disk that is read-only.
         """
-        if path.exists() and not path.is_dir():
+        if _exists(path) and not path.is_dir():
             raise UserError(f"{path}: not a directory")
         if cls.is_run(path):
             raise UserError(f"{path}: holds a run already")
@@ -101,11 +120,20 @@ class RunDir:
             raise UserError(f"{path}: {error.strerror}") from None
         if any(not _left_by_create(name) for name in names):
             raise UserError(f"{path}: holds something that is not a run; choose another directory")
+        there = next((folder for folder in (path, *path.parents) if folder.is_dir()), None)
+        if there is not None and os.statvfs(there).f_flag & os.ST_RDONLY:
+            raise UserError(f"{path}: cannot make a run directory here: {os.strerror(errno.EROFS)}")
+        refuse_links(path)
 
     @property
     def journal(self) -> Path:
         """Optuna's journal file."""
         return self.path / "study.journal"
+
+    @property
+    def records_file(self) -> Path:
+        """One line per ended trial."""
+        return self.path / _RECORDS
 
     @property
     def tb(self) -> Path:
@@ -121,11 +149,12 @@ class RunDir:
         """The resolved sweep file; raises `UserError` if it is garbled."""
         path = self.path / _CONFIG
         try:
-            data = parse(read_text(path) or "")
-        except BrokenYamlError as error:
+            data = parse(read_text(path, LARGEST_CONFIG) or "")
+            if not isinstance(data, dict):
+                raise UserError(f"{path}: expected the settings of a sweep")
+            check_recorded(data)
+        except ValueError as error:
             raise UserError(f"{path}: {error}") from None
-        if not isinstance(data, dict):
-            raise UserError(f"{path}: expected the settings of a sweep")
         return data
 
     def write_config(self, config: Mapping[str, Any]) -> None:
@@ -134,7 +163,12 @@ class RunDir:
 
     def manifest(self) -> dict[str, Any]:
         """What else is needed to repeat the run; raises `UserError` if it is garbled."""
-        return read_json(self.path / _MANIFEST) or {}
+        path = self.path / _MANIFEST
+        manifest = read_json(path, LARGEST_MANIFEST) or {}
+        starts = manifest.get("starts", [])
+        if not isinstance(starts, list) or not all(isinstance(start, dict) for start in starts):
+            raise UserError(f"{path}: 'starts' must be a list of objects")
+        return manifest
 
     def note_start(self, command: str, **facts: Any) -> None:
         """Adds a start to the list ``starts`` of the manifest. Only for the holder of the lock.
@@ -148,14 +182,17 @@ class RunDir:
         write_json(self.path / _MANIFEST, {**manifest, "starts": starts})
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> Iterator[Holder | None]:
         """Keeps other drivers out; the kernel lets go of the lock if this process dies.
+
+        Yields:
+            The driver on another host that has died here without letting go, if there was one.
 
         Raises:
             UserError: Names the driver that is at work here already.
         """
-        with hold(self.path / _LOCK):
-            yield
+        with hold(self.path / _LOCK) as dead:
+            yield dead
 
     def holder(self) -> Holder | None:
         """The driver that is at work here now, or None."""
@@ -169,7 +206,7 @@ class RunDir:
         Raises:
             UserError: Names the file and the line that is not a record.
         """
-        path = self.path / _RECORDS
+        path = self.records_file
         records: dict[str, TrialRecord] = {}
         for number, line in enumerate(read_lines(path), start=1):
             try:
@@ -182,7 +219,7 @@ class RunDir:
 
     def append(self, record: TrialRecord) -> None:
         """Adds the record of an ended trial by one write, and waits until it is on disk."""
-        append_line(self.path / _RECORDS, record.to_line())
+        append_line(self.records_file, record.to_line())
 
     def trial(self, uid: str) -> TrialDir:
         """Returns the folder of a trial, which need not exist.
@@ -190,7 +227,7 @@ class RunDir:
         Raises:
             UserError: If the uid is not made of letters, digits, ``_`` and ``-``.
         """
-        if not _UID.fullmatch(uid):
+        if not UID.fullmatch(uid):
             raise UserError(f"'{uid}' cannot be the uid of a trial: only letters, digits, '_' and '-' are allowed")
         return TrialDir(self.path / "trials" / uid)
 
@@ -199,7 +236,20 @@ class RunDir:
         folder = self.path / "trials"
         if not folder.is_dir():
             return []
-        return [TrialDir(path) for path in sorted(folder.iterdir()) if path.is_dir() and _UID.fullmatch(path.name)]
+        return [TrialDir(path) for path in sorted(folder.iterdir()) if path.is_dir() and UID.fullmatch(path.name)]
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise _out_of_reach(path, error) from None
+
+
+def _out_of_reach(path: Path, error: OSError) -> UserError:
+    """The error for a name that is too long, of which a part will do, or a folder that is closed to us."""
+    name = str(path)
+    return UserError(f"{name if len(name) <= _LONGEST_NAME else name[:80] + '...'}: {error.strerror}")
 
 
 def _left_by_create(name: str) -> bool:

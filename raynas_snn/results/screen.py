@@ -2,19 +2,32 @@
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from raynas_snn.results.records import Scalar
+from raynas_snn.visible import visible
 
 _PIPE_WIDTH = 240
 
 
+class PlainConsole(Console):
+    """A console that shows text as it is, and never obeys it: no markup, and control characters as escapes."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, highlight=False, emoji=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """What becomes of every text that is printed, be it a line or a cell of a table."""
+        return super().render_str("\n".join(map(visible, text.split("\n"))), **options)
+
+
 def make_console() -> Console:
-    """Returns a console that prints text as it is, and whole lines where nobody watches."""
-    width = None if sys.stdout.isatty() else _PIPE_WIDTH
-    return Console(width=width, markup=False, highlight=False, emoji=False)
+    """Returns a console for what a verb prints: whole lines where nobody watches."""
+    return PlainConsole(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
 def make_table(columns: Sequence[str], numbers: Sequence[str] = ()) -> Table:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from raynas_snn.config.outer import OuterParameter
 from raynas_snn.errors import UserError
+from raynas_snn.outside import refuse_links
 from raynas_snn.results import ablation_table, networks_table, pareto_table
 from raynas_snn.results.analysis import AblationRow, ablation
 from raynas_snn.results.caveats import caveats, network_caveats
@@ -63,8 +64,10 @@ def write_report(run: RunDir) -> Report:
         again = pareto_table.to_sweep_files(front, config, run)
         texts["pareto_csv"] = ("pareto.csv", pareto_table.to_csv(front, config, parameters))
         texts["pareto_markdown"] = ("pareto.md", pareto_table.to_markdown(front, config, parameters, run, doubts))
+    again_folder = run.report / pareto_table.FOLDER
+    for folder in (run.report, again_folder):
+        refuse_links(folder)
     try:
-        again_folder = run.report / pareto_table.FOLDER
         (again_folder if again else run.report).mkdir(parents=True, exist_ok=True)
         for name, text in texts.values():
             write_text(run.report / name, text)

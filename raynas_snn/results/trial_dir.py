@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from raynas_snn.errors import UserError
+from raynas_snn.outside import refuse_links
 from raynas_snn.results.files import append_line, read_json, read_lines, write_text
-from raynas_snn.results.records import Scalar
+from raynas_snn.results.records import Scalar, is_finite, is_scalar
 
 CurveRow = dict[str, Scalar | None]
 
@@ -66,8 +67,19 @@ class TrialDir:
         return self.path / "error.txt"
 
     def create(self) -> "TrialDir":
-        """Makes the folder if it is not there, and returns itself."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        """Makes the folder if it is not there, and returns itself.
+
+        Raises:
+            UserError: If the folder, or what lies in it, is a link: what is written there would go elsewhere.
+        """
+        if self.path.is_symlink():
+            raise UserError(f"{self.path}: a link; nothing in a run directory may lead out of it")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise UserError(f"{error.filename}: not a folder, but in its place; remove it") from None
+        for folder in (self.path, self.checkpoint):
+            refuse_links(folder)
         return self
 
     def has_begun(self) -> bool:
@@ -76,11 +88,31 @@ class TrialDir:
 
     def read_config(self) -> dict[str, Any] | None:
         """The trial's settings, or None if there are none yet; raises `UserError` if they are garbled."""
-        return read_json(self.config)
+        config = read_json(self.config)
+        if config is not None:
+            outer = config.get("outer", {})
+            if not isinstance(outer, dict) or not all(is_scalar(value) for value in outer.values()):
+                raise UserError(f"{self.config}: 'outer' must hold plain values")
+            for name, value in config.items():
+                if not _is_setting(value):
+                    raise UserError(f"{self.config}: {name[:80]!r} is not what a trial is told")
+            if not isinstance(config.get("proposal", 0), int):
+                raise UserError(f"{self.config}: 'proposal' must be a whole number")
+        return config
 
     def read_result(self) -> dict[str, Any] | None:
-        """The final metrics, or None if there are none yet; raises `UserError` if they are garbled."""
-        return read_json(self.result)
+        """How the trial ended, or None if it has not; raises `UserError` if it is garbled."""
+        result = read_json(self.result)
+        if result is not None:
+            metrics, epochs = result.get("metrics", {}), result.get("epochs")
+            if not isinstance(metrics, dict) or not all(one is None or is_finite(one) for one in metrics.values()):
+                raise UserError(f"{self.result}: 'metrics' must hold numbers")
+            if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 0:
+                raise UserError(f"{self.result}: 'epochs' must be a whole number")
+            for name in ("error", "infeasible"):
+                if not isinstance(result.get(name, ""), str):
+                    raise UserError(f"{self.result}: {name!r} must be text")
+        return result
 
     def append_curve(self, row: Mapping[str, Any]) -> None:
         """Adds one epoch to the learning curve and waits until it is on disk.
@@ -92,12 +124,18 @@ class TrialDir:
                 are not finite are kept as empty cells.
         """
         header = read_lines(self.curve, at_most=1)
-        columns = _parse(header[0]) if header else []
+        columns = self._parse(header[0], 1) if header else []
         new_columns = [name for name in row if name not in columns]
         if new_columns:
             self._rewrite_curve(columns + new_columns, [*self.read_curve(), row])
         else:
             append_line(self.curve, _format(row.get(name) for name in columns))
+
+    def cut_curve(self, epoch: int) -> None:
+        """Takes ``epoch`` and later ones out of the learning curve: they are about to be repeated."""
+        header = read_lines(self.curve, at_most=1)
+        kept = [row for row in self.read_curve() if int(str(row["epoch"])) < epoch]
+        self._rewrite_curve(self._parse(header[0], 1) if header else [], kept)
 
     def read_curve(self) -> list[CurveRow]:
         """Returns the epochs in order, empty cells as None, texts that read as numbers as numbers.
@@ -108,10 +146,10 @@ class TrialDir:
         lines = read_lines(self.curve)
         if not lines:
             return []
-        columns = _parse(lines[0])
+        columns = self._parse(lines[0], 1)
         rows: list[CurveRow] = []
         for number, line in enumerate(lines[1:], start=2):
-            cells = _parse(line)
+            cells = self._parse(line, number)
             if len(cells) != len(columns):
                 raise UserError(f"{self.curve}, line {number}: {len(columns)} cells expected, {len(cells)} found")
             rows.append({name: _value(cell) for name, cell in zip(columns, cells, strict=True)})
@@ -120,7 +158,16 @@ class TrialDir:
     def last_epoch(self) -> int:
         """The last epoch in the learning curve, 0 before the first; raises as `read_curve` does."""
         rows = self.read_curve()
-        return int(str(rows[-1]["epoch"])) if rows else 0
+        epoch = rows[-1].get("epoch") if rows else 0
+        if not isinstance(epoch, int):
+            raise UserError(f"{self.curve}: the last row has no epoch")
+        return epoch
+
+    def _parse(self, line: str, number: int) -> list[str]:
+        try:
+            return next(csv.reader([line], strict=True), [])
+        except csv.Error as error:
+            raise UserError(f"{self.curve}, line {number}: {error}") from None
 
     def _rewrite_curve(self, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
         lines = [_format(columns), *(_format(row.get(name) for name in columns) for row in rows)]
@@ -139,8 +186,18 @@ def _cell(value: Any) -> str:
     return " ".join(str(value).split())  # a cell that held a newline would tear its line
 
 
-def _parse(line: str) -> list[str]:
-    return next(csv.reader([line]), [])
+def _is_setting(value: object) -> bool:
+    """Whether it is a plain value, or a section of plain values and lists of them."""
+    items: list[object] = [value]
+    for _ in range(2):
+        items = [part for item in items for part in _parts(item)]
+    return all(item is None or is_scalar(item) for item in items)
+
+
+def _parts(item: object) -> Iterable[object]:
+    if isinstance(item, dict):
+        return item.values()
+    return item if isinstance(item, list) else [item]
 
 
 def _value(cell: str) -> Scalar | None:

@@ -1,5 +1,8 @@
 """Images on the training device, and the batches made of them there."""
 
+import io
+import os
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +13,9 @@ from torch import Tensor
 
 from raynas_snn.config.schema import DataConfig
 from raynas_snn.dataset import find_dataset
+from raynas_snn.errors import UserError
 from raynas_snn.images import Images, Int64, UInt8
+from raynas_snn.outside import read_bytes
 from raynas_snn.training.augment import Augmentation, Draws, augment, cut_out
 from raynas_snn.training.distributed import World
 
@@ -136,11 +141,13 @@ def search_split(number: int, seed: int, directory: Path, world: World) -> tuple
     """Halves the training set for the search: indices for the weights, indices for the alphas.
 
     Drawn from the seed once and saved as ``split.npz`` in the trial's folder; later attempts read it back.
+
+    Raises:
+        UserError: If that file is garbled, or belongs to another training set.
     """
     path = directory / "split.npz"
-    if path.is_file():
-        with np.load(path, allow_pickle=False) as saved:
-            return saved["weights"], saved["alphas"]
+    if os.path.lexists(path):
+        return _read_split(path, number)
     order = np.random.default_rng(seed).permutation(number)
     weights, alphas = np.sort(order[: number // 2]), np.sort(order[number // 2 :])
     if world.rank == 0:
@@ -148,3 +155,17 @@ def search_split(number: int, seed: int, directory: Path, world: World) -> tuple
         np.savez_compressed(scratch, weights=weights, alphas=alphas)
         scratch.replace(path)
     return weights, alphas
+
+
+def _read_split(path: Path, number: int) -> tuple[Int64, Int64]:
+    try:
+        contents = io.BytesIO(read_bytes(path))
+        if sum(entry.file_size for entry in zipfile.ZipFile(contents).infolist()) > 16 * number + 4096:
+            raise ValueError
+        with np.load(contents, allow_pickle=False) as saved:
+            weights, alphas = saved["weights"], saved["alphas"]
+        if not np.array_equal(np.sort(np.concatenate([weights, alphas])), np.arange(number)):
+            raise ValueError
+    except Exception:  # numpy, zipfile and zlib raise half a dozen kinds for a damaged file
+        raise UserError(f"{path}: no split of {number} images; delete it, and the seed draws it again") from None
+    return weights.astype(np.int64), alphas.astype(np.int64)

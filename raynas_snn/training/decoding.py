@@ -1,7 +1,7 @@
 """One image file to pixels, and whatever may be wrong with it to one exception."""
 
+import errno
 import io
-import stat
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +9,15 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from raynas_snn.errors import UserError
 from raynas_snn.images import UInt8
+from raynas_snn.outside import UnfitFileError, read_bytes
+from raynas_snn.visible import visible
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
 LARGEST_FILE = 2**29  # bytes; far above any picture within Pillow's limit of pixels
 
 # Only these: some of Pillow's other formats start programs, such as Ghostscript.
 _FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
+_BAD_NAMES = (errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR)  # links that go round, paths that cannot be
 _ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -63,7 +66,7 @@ def decode(path: Path, image_size: int | None, grayscale: bool) -> UInt8:
     except UnidentifiedImageError:  # its message holds an address
         raise UnreadableImageError("not an image in a known format") from None
     except Exception as error:  # decoders raise anything: SyntaxError, struct.error, IndexError, zlib.error, ...
-        reason = " ".join(f"{error}".split())[:200]
+        reason = visible(" ".join(f"{error}".split()))[:200]
         raise UnreadableImageError(reason or type(error).__name__) from None
     pixels = np.asarray(picture)
     return pixels[None] if grayscale else np.ascontiguousarray(pixels.transpose(2, 0, 1))
@@ -72,18 +75,15 @@ def decode(path: Path, image_size: int | None, grayscale: bool) -> UInt8:
 def _contents(path: Path) -> bytes:
     """The bytes of a file, read apart from decoding: the errors of a disk are not those of an image."""
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise UnreadableImageError("not a regular file")
-        if status.st_size == 0:
-            raise UnreadableImageError("the file is empty")
-        if status.st_size > LARGEST_FILE:
-            raise UnreadableImageError(f"the file is larger than {LARGEST_FILE >> 20} MB")
-        return path.read_bytes()
-    except (FileNotFoundError, PermissionError) as error:
-        raise UnreadableImageError(str(error.strerror)) from None
-    except OSError as error:  # skipping it would train on other images whenever the disk is slow
+        contents = read_bytes(path, LARGEST_FILE)
+    except OSError as error:
+        if isinstance(error, (FileNotFoundError, PermissionError, UnfitFileError)) or error.errno in _BAD_NAMES:
+            raise UnreadableImageError(str(error.strerror)) from None
+        # Skipping it would train on other images whenever the disk is slow.
         raise UserError(f"data.root: {str(path)!r} cannot be read: {error.strerror}") from None
+    if not contents:
+        raise UnreadableImageError("the file is empty")
+    return contents
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

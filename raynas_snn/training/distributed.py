@@ -1,13 +1,18 @@
 """Several workers training one network: who am I, and sums and means over all of us."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from raynas_snn.errors import UserError
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,29 @@ def sum_over_workers(values: Mapping[str, float]) -> dict[str, float]:
     dist.all_gather_object(gathered, dict(values))
     keys = dict.fromkeys(key for part in gathered for key in part)
     return {key: sum(part.get(key, 0.0) for part in gathered) for key in keys}
+
+
+def from_first_worker(ask: Callable[[], Answer], device: str) -> Answer:
+    """Asks the first worker alone, and gives all workers its answer or its `UserError`.
+
+    Args:
+        ask: Gives the answer.
+        device: This worker's, which nccl sends from.
+    """
+    world = World.current()
+    if world.size == 1:
+        return ask()
+    heard: list[Answer | UserError | None] = [None]
+    if world.rank == 0:
+        try:
+            heard = [ask()]
+        except UserError as error:
+            heard = [error]
+    dist.broadcast_object_list(heard, src=0, device=torch.device(device))
+    (answer,) = heard
+    if isinstance(answer, UserError):
+        raise answer
+    return answer  # type: ignore[return-value]
 
 
 def limit_threads(num_cpus: int) -> None:

@@ -25,7 +25,7 @@ from raynas_snn.training.distributed import World, average, average_buffers
 from raynas_snn.training.evaluate import EVALUATION_BATCH, epoch_means, evaluate
 from raynas_snn.training.found import SearchResult
 from raynas_snn.training.optimizers import sgd
-from raynas_snn.training.phase import Phase, Stateful, checkpoint_path
+from raynas_snn.training.phase import Phase, Stateful
 from raynas_snn.training.precision import use_precision
 from raynas_snn.training.search import SEARCH
 from raynas_snn.trial import TrialContext
@@ -54,7 +54,7 @@ def evolution_search(trial: TrialConfig, context: TrialContext, images: DeviceIm
     use_precision(network, trial.resources.precision)
     split = search_split(len(images), trial.seed, context.directory, World.current())
     weights_half, validation_half = (images.subset(indices) for indices in split)
-    seconds, begun = 0.0, (load_checkpoint(checkpoint_path(context.directory)) or {}).get("phase")
+    seconds, begun = 0.0, (load_checkpoint(context, "cpu") or {}).get("phase")
     if begun != EVOLVE_PHASE:
         seconds = _train_supernet(trial, context, network, list(operations), weights_half)
     evolution = Evolution(

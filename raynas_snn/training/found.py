@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
+from raynas_snn.errors import UserError
 from raynas_snn.nas.genotype import Genotype
 from raynas_snn.training.checkpoint import load_checkpoint
-from raynas_snn.training.phase import RETRAIN_PHASE, checkpoint_path
+from raynas_snn.training.phase import RETRAIN_PHASE
 from raynas_snn.trial import TrialContext
 
 
@@ -32,13 +33,24 @@ class SearchResult:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "SearchResult":
-        """Reads `to_dict` back."""
-        return cls(**{**data, "genotype": Genotype.from_dict(data["genotype"])})
+        """Reads `to_dict` back.
+
+        Raises:
+            UserError: If it is not what `to_dict` returns.
+        """
+        try:
+            found = cls(**{**data, "genotype": Genotype.from_dict(data["genotype"])})
+        except (KeyError, TypeError):
+            raise UserError("the checkpoint does not hold what a search has found") from None
+        accuracy = 0.0 if found.accuracy is None else found.accuracy
+        if not all(isinstance(number, int | float) for number in (accuracy, found.epoch, found.seconds)):
+            raise UserError("the checkpoint does not hold what a search has found")
+        return found
 
 
 def finished_search(context: TrialContext) -> SearchResult | None:
     """What an earlier attempt's search found, if that attempt got as far as training the derived network."""
-    saved = load_checkpoint(checkpoint_path(context.directory), context.device)
+    saved = load_checkpoint(context)
     if saved is None or saved["phase"] != RETRAIN_PHASE:
         return None
     return SearchResult.from_dict(saved["carried"])

@@ -78,7 +78,7 @@ def _check_classes(folder: Path, names: list[str]) -> None:
 
 
 def _images_of_class(folder: Path, at_least: int) -> list[Path]:
-    images = sorted(_images_below(folder, set()), key=lambda path: path.relative_to(folder).as_posix())
+    images = sorted(_images_below(folder), key=lambda path: path.relative_to(folder).as_posix())
     if not images:
         raise UserError(f"data.root: no images in {str(folder)!r} (known: {', '.join(sorted(SUFFIXES))})")
     if len(images) < at_least:
@@ -89,13 +89,19 @@ def _images_of_class(folder: Path, at_least: int) -> list[Path]:
     return images
 
 
-def _images_below(folder: Path, seen: set[tuple[int, int]]) -> list[Path]:
+def _images_below(folder: Path) -> list[Path]:
     """All images in a folder and the folders in it, each folder once however links lead there."""
-    status = folder.stat()
-    if (status.st_dev, status.st_ino) in seen:
-        return []
-    seen.add((status.st_dev, status.st_ino))
-    return _own_images(folder) + [path for name in _folders(folder) for path in _images_below(folder / name, seen)]
+    images: list[Path] = []
+    seen: set[tuple[int, int]] = set()
+    waiting = [folder]
+    while waiting:
+        here = waiting.pop()
+        status = here.stat()
+        if (status.st_dev, status.st_ino) not in seen:
+            seen.add((status.st_dev, status.st_ino))
+            images += _own_images(here)
+            waiting += [here / name for name in reversed(_folders(here))]
+    return images
 
 
 def _own_images(folder: Path) -> list[Path]:
@@ -110,13 +116,20 @@ def _entries(folder: Path) -> list[tuple[str, bool]]:
     """Names in a folder, sorted, without hidden ones, and whether each is a folder itself."""
     try:
         with os.scandir(folder) as entries:
-            return sorted((entry.name, entry.is_dir()) for entry in entries if not entry.name.startswith("."))
+            return sorted((entry.name, _is_folder(entry)) for entry in entries if not entry.name.startswith("."))
     except FileNotFoundError:
         raise UserError(
             f"data.root: {str(folder)!r} is missing; it should hold one folder of images per class"
         ) from None
     except OSError as error:
         raise UserError(f"data.root: {str(folder)!r} cannot be read: {error.strerror}") from None
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # links that go round
+        return False
 
 
 def _is_image(name: str) -> bool:

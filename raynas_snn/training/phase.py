@@ -4,17 +4,19 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 from raynas_snn.training.checkpoint import (
     State,
+    checkpoint_path,
+    fitting,
     load_checkpoint,
     random_state,
     restore_random_state,
     save_checkpoint,
 )
 from raynas_snn.training.distributed import World
+from raynas_snn.training.memory import memory_advice
 from raynas_snn.trial import EpochRow, TrialContext, TrialFailure
 
 RETRAIN_PHASE = "retrain"  # the last phase of every trial; the phases before it belong to the search
@@ -89,15 +91,18 @@ class Phase:
 
         Raises:
             TrialFailure: If the loss is not finite.
+            TrialCrash: If there is not enough memory.
+            StorageFault: If the disk does not take the checkpoint.
         """
         for index in self._remaining():
             start = time.monotonic()
-            numbers = epoch(index)
+            with memory_advice(f"epoch {index + 1} of {self.name}", self._section):
+                numbers = epoch(index)
             loss = numbers.get("train_loss", 0.0)  # a search may train nothing
             if not math.isfinite(loss):
                 raise TrialFailure(
-                    f"the loss is {loss} in epoch {index + 1} of {self.name}; a lower {self.name}.lr or a "
-                    f"{self.name}.grad_clip may help"
+                    f"the loss is {loss} in epoch {index + 1} of {self.name}; a lower {self._section}.lr or a "
+                    f"{self._section}.grad_clip may help"
                 )
             self.seconds += time.monotonic() - start
             row = {
@@ -110,18 +115,24 @@ class Phase:
             }
             ordered = {column: row.get(column, "") for column in COLUMNS}
             self._save(index + 1, ordered)
-            self.context.report(ordered)
+            self.context.report_with_warnings(ordered)
+
+    @property
+    def _section(self) -> str:
+        """The section of the sweep file that has the settings of this phase."""
+        return RETRAIN_PHASE if self.name == RETRAIN_PHASE else "search"
 
     def _remaining(self) -> Iterator[int]:
-        saved = load_checkpoint(checkpoint_path(self.context.directory), self.context.device)
+        saved = load_checkpoint(self.context)
         done = 0
         if saved is not None and saved["phase"] == self.name:
             for name, member in self.members.items():
-                member.load_state_dict(saved["members"][name])
+                with fitting(checkpoint_path(self.context.directory), name):
+                    member.load_state_dict(saved["members"][name])
             restore_random_state(saved["random"])
             done, self.best, self.seconds = saved["epoch"], saved["best"], saved["seconds"]
             self.ended = saved["ended"]
-            self.context.report(saved["row"])
+            self.context.report_with_warnings(saved["row"])
         del saved  # this frame lives as long as the phase, and a second network is large
         for index in range(done, self.epochs):
             if self.ended:
@@ -142,8 +153,3 @@ class Phase:
                 "carried": self.carried,
             }
             save_checkpoint(checkpoint_path(self.context.directory), state)
-
-
-def checkpoint_path(directory: Path) -> Path:
-    """Where a trial keeps its one checkpoint."""
-    return directory / "checkpoint" / "last.pt"

@@ -17,7 +17,7 @@ from raynas_snn.training.evaluate import EVALUATION_BATCH, Evaluation, epoch_mea
 from raynas_snn.training.found import SearchResult
 from raynas_snn.training.optimizers import sgd
 from raynas_snn.training.phase import RETRAIN_PHASE, Phase
-from raynas_snn.training.precision import float32_products, use_precision
+from raynas_snn.training.precision import use_precision
 from raynas_snn.training.retrain_steps import RetrainSteps
 from raynas_snn.training.strategies import search_epochs
 from raynas_snn.trial import Metrics, TrialContext
@@ -45,18 +45,6 @@ def retrain(
         normal cell's edges), ``seconds``, and ``compile_seconds`` apart from them if there was something to compile.
     """
     gc.collect()  # the supernet and its graphs hold on to each other, and to much of a GPU's memory
-    with float32_products(trial.resources.precision):
-        return _retrain(trial, context, found, train, test, num_classes)
-
-
-def _retrain(
-    trial: TrialConfig,
-    context: TrialContext,
-    found: SearchResult,
-    train: DeviceImages,
-    test: DeviceImages,
-    num_classes: int,
-) -> Metrics:
     config, device, world = trial.retrain, context.device, World.current()
     operations = operations_of(load_space(trial.space))
     check_operations(found.genotype, operations)

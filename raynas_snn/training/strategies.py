@@ -36,11 +36,8 @@ def _built_in(module: str, function: str, epochs: Callable[[SearchConfig], int])
     """A strategy of this package, whose module is imported when the search starts."""
 
     def search(trial: TrialConfig, context: TrialContext, images: "DeviceImages", num_classes: int) -> "SearchResult":
-        from raynas_snn.training.precision import float32_products
-
         run = getattr(importlib.import_module(f"raynas_snn.training.{module}"), function)
-        with float32_products(trial.resources.precision):
-            return cast("SearchResult", run(trial, context, images, num_classes))
+        return cast("SearchResult", run(trial, context, images, num_classes))
 
     return Strategy(search, epochs)
 

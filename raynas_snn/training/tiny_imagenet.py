@@ -3,14 +3,18 @@
 The published test images have no labels, so the labelled validation images are the held-out ones, as in the papers.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from raynas_snn.config.schema import DataConfig
 from raynas_snn.errors import UserError
+from raynas_snn.outside import read_bytes
 from raynas_snn.training.image_files import ImageTree, LabelledFile, image_tree_dataset
 
 FOLDER_NAME = "tiny-imagenet-200"
+_FILE = re.compile(r"\w[\w.-]{0,200}")
+_LONGEST_NAME = 80  # of a class
 MISSING = (
     "download http://cs231n.stanford.edu/tiny-imagenet-200.zip, unpack it, and set data.root to the folder that holds "
     f"{FOLDER_NAME}"
@@ -26,6 +30,10 @@ def _layout(config: DataConfig) -> ImageTree:
     root = config.root_path / FOLDER_NAME
     ids, annotations = _lists(config)
     classes = tuple(sorted({line.strip() for line in _lines(ids) if line.strip()}))
+    for name in classes:
+        if not name.isalnum() or len(name) > _LONGEST_NAME:
+            shown = name[:_LONGEST_NAME]
+            raise UserError(f"data.root: {str(ids)!r} lists {shown!r}, which cannot be the name of a class")
     if len(classes) < 2:
         raise UserError(f"data.root: {str(ids)!r} lists {len(classes)} classes; {MISSING}")
     labels = {name: label for label, name in enumerate(classes)}
@@ -37,7 +45,7 @@ def _layout(config: DataConfig) -> ImageTree:
     test = []
     for number, line in enumerate(_lines(annotations), start=1):
         fields = line.split("\t")
-        if len(fields) < 2 or fields[1] not in labels or "/" in fields[0]:
+        if len(fields) < 2 or fields[1] not in labels or not _FILE.fullmatch(fields[0]):
             raise UserError(f"data.root: {str(annotations)!r}, line {number}: expected a file and one of the classes")
         test.append(LabelledFile(root / "val" / "images" / fields[0], labels[fields[1]]))
     if unseen := set(labels.values()) - {file.label for file in test}:
@@ -57,7 +65,7 @@ def _training_images(folder: Path) -> list[Path]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        return read_bytes(path).decode().splitlines()
     except OSError as error:
         raise UserError(f"data.root: {str(path)!r} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

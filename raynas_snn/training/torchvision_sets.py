@@ -1,6 +1,6 @@
 """CIFAR-10 and CIFAR-100 (Krizhevsky 2009) through torchvision: 60,000 colour images of 32x32 pixels each."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,15 @@ from raynas_snn.config.schema import DataConfig
 from raynas_snn.dataset import Dataset
 from raynas_snn.errors import UserError
 from raynas_snn.images import Images
+from raynas_snn.outside import open_regular
+
+LARGEST_FILE = 2**28  # bytes; the largest has 155 MB
 
 
 def _cifar(num_classes: int, folder: str, names: Sequence[str]) -> Dataset:
     return Dataset(
-        partial(_load, num_classes),
-        partial(_files, folder, tuple(names)),
+        partial(_load, num_classes, files := partial(_files, folder, tuple(names))),
+        files,
         missing=f"set data.root to the folder that holds {folder}, or data.download: true to fetch it there",
         fetch=partial(_fetch, num_classes),
         resizes=False,
@@ -25,9 +28,11 @@ def _cifar(num_classes: int, folder: str, names: Sequence[str]) -> Dataset:
     )
 
 
-def _load(num_classes: int, config: DataConfig) -> Images:
+def _load(num_classes: int, files: Callable[[DataConfig], Sequence[Path]], config: DataConfig) -> Images:
     root = config.root_path
     try:
+        for path in files(config):
+            open_regular(path, LARGEST_FILE).close()
         parts = [_torchvision_class(num_classes)(root, train=train) for train in (True, False)]
     except Exception as error:  # whatever a damaged pickle raises; torchvision checks md5 sums before it opens one
         raise UserError(f"data.root: CIFAR-{num_classes} in {str(root)!r} cannot be read: {error}") from None

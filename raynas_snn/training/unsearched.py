@@ -8,6 +8,7 @@ from raynas_snn.errors import UserError
 from raynas_snn.nas.genotype import Genotype
 from raynas_snn.nas.network import check_operations
 from raynas_snn.nas.sampling import random_genotype
+from raynas_snn.outside import read_bytes
 from raynas_snn.space import load_space
 from raynas_snn.training.build import macro_of, operations_of, seed_of
 from raynas_snn.training.data import DeviceImages
@@ -15,7 +16,7 @@ from raynas_snn.training.found import SearchResult
 from raynas_snn.training.search import SEARCH
 from raynas_snn.trial import TrialContext
 
-MAX_GENOTYPE_BYTES = 1_000_000
+LARGEST_GENOTYPE = 2**20  # bytes
 
 
 def random_cells(
@@ -74,11 +75,7 @@ def read_genotype(path: Path) -> Genotype:
 
 def _read_text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_GENOTYPE_BYTES + 1)
-        if len(content) > MAX_GENOTYPE_BYTES:
-            raise UserError(f"larger than {MAX_GENOTYPE_BYTES:,} bytes, so no genotype")
-        return content.decode("utf-8")
+        return read_bytes(path, LARGEST_GENOTYPE).decode("utf-8")
     except OSError as error:
         raise UserError(f"cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:

@@ -19,10 +19,9 @@ from raynas_snn.nas.network import Supernet, channels_last
 from raynas_snn.registry import resolve
 from raynas_snn.training.augment import Augmentation
 from raynas_snn.training.capture import _no_waiting
-from raynas_snn.training.checkpoint import load_checkpoint
+from raynas_snn.training.checkpoint import checkpoint_path, read_checkpoint
 from raynas_snn.training.data import DeviceImages
 from raynas_snn.training.distributed import World
-from raynas_snn.training.phase import checkpoint_path
 from raynas_snn.training.search_state import SearchState
 from raynas_snn.training.search_steps import SearchSteps
 from raynas_snn.trial import TrialContext
@@ -193,7 +192,7 @@ def test_a_trial_learns_with_less_precision(tmp_path, precision):
     options = ("retrain.epochs=12", "model.channels=16", "data.num_train=null", f"resources.precision={precision}")
     metrics, _ = run(tmp_path, trial(*options))
     assert metrics["accuracy"] > 0.7
-    tensors = list(load_checkpoint(checkpoint_path(tmp_path))["members"]["network"].values())
+    tensors = list(read_checkpoint(checkpoint_path(tmp_path))["members"]["network"].values())
     assert {tensor.dtype for tensor in tensors} == {torch.float32, torch.int64}
 
 
@@ -202,7 +201,7 @@ def test_a_compiled_trial_learns_and_states_the_time_of_compiling(tmp_path):
     metrics, _ = run(tmp_path, trial(*options, "model.channels=8"))
     assert metrics["accuracy"] > 0.6
     assert metrics["compile_seconds"] > 0
-    assert not any("_orig_mod" in name for name in load_checkpoint(checkpoint_path(tmp_path))["members"]["network"])
+    assert not any("_orig_mod" in name for name in read_checkpoint(checkpoint_path(tmp_path))["members"]["network"])
 
 
 def test_two_workers_on_one_gpu_stay_identical(tmp_path):

@@ -67,6 +67,7 @@ def reasons(sweeper: Sweeper, run: str = "run") -> dict[str, tuple[str, int]]:
     return {record["uid"]: (record["end_reason"], record["epochs"]) for record in sweeper.records(run)}
 
 
+@pytest.mark.long
 def test_asha_stops_trials_with_workers_and_their_resources_are_free_again(sweeper: Sweeper) -> None:
     everything = {"resources.cpus_per_worker": os.cpu_count()}  # the next trial waits for what a stopped one held
     ended = sweeper.run("--run-dir", "run", settings={**ASHA, **everything, "trial": "recipes:WORKERS"})
@@ -85,7 +86,7 @@ def test_time_is_up_in_time_and_rungs_outlive_the_driver(sweeper: Sweeper) -> No
     first = sweeper.run("--run-dir", "run", "--num-trials", "1", settings=ASHA)
     assert (first.code, reasons(sweeper)) == (0, {"p0000-s0": ("finished", 9)}), first.err
 
-    (sweeper.folder / "pause").write_text("60")
+    (sweeper.folder / "pause").write_text("3")
     ended = sweeper.run("--run-dir", "run", "--max-hours", "0.0025", settings=ASHA)
     assert ended.code == 130, ended.err
     last = ended.out.splitlines()[-1]

@@ -322,7 +322,7 @@ def test_a_name_is_required(load):
         (b"- 1", "sweep.yaml: must be made of 'key: value' lines, not [1]"),
         (b"a: b: c", "sweep.yaml: line 1, column 5: "),
         (b"name: \xff", "sweep.yaml: line 1: is not text in UTF-8"),
-        (b" " * (2**20 + 1), "sweep.yaml: is larger than 1 MiB"),
+        (b" " * (2**20 + 1), "sweep.yaml: cannot be read: larger than 1 MiB"),
     ],
 )
 def test_files_that_are_no_sweep_files(tmp_path, monkeypatch, content, message):
@@ -331,6 +331,11 @@ def test_files_that_are_no_sweep_files(tmp_path, monkeypatch, content, message):
     with pytest.raises(UserError) as caught:
         load_sweep(Path("sweep.yaml"))
     assert str(caught.value).startswith(message)
+
+
+def test_text_in_place_of_one_of_some_numbers_is_told():
+    with pytest.raises(UserError, match="'two' is not allowed: must be 1 or 2 or 4 or 8 or null"):
+        load_sweep(None, ["model.stem_stride=two"])
 
 
 def test_files_that_are_not_there(tmp_path, monkeypatch):

@@ -1,9 +1,12 @@
 """Data sets by name: the user's own functions, and what they may get wrong."""
 
+import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from closed import closed
 
 from raynas_snn.config import load_sweep
 from raynas_snn.config.schema import DataConfig
@@ -75,6 +78,21 @@ def test_a_part_of_ones_own_set_holds_all_classes(package):
     _, _, arrays = load_images(config("stripes", num_train=6, num_test=4), "cpu")
     assert np.bincount(arrays.train_labels).tolist() == [3, 3]
     assert np.bincount(arrays.test_labels).tolist() == [2, 2]
+
+
+def test_the_checksum_leaves_out_what_cannot_be_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tmp_path.chmod(0o755)
+    file = Path("folder") / "file"
+    file.parent.mkdir()
+    files = Dataset(lambda _: None, files=lambda _: [file])
+    os.mkfifo(file)
+    of_a_pipe = files.checksum(config("stripes"))
+    file.unlink()
+    file.write_text("contents")
+    of_a_file = files.checksum(config("stripes"))
+    with closed(file.parent):
+        assert files.checksum(config("stripes")) == of_a_pipe != of_a_file
 
 
 def test_the_checksum_of_a_function_is_that_of_its_images(package):

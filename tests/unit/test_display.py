@@ -1,15 +1,11 @@
-"""What is said of trials while a sweep runs, and the end of its time."""
+"""What is said of trials while a sweep runs."""
 
 import io
-import signal
-import sys
-import time
 
 import pytest
 from rich.console import Console
 
 from raynas_snn.cluster.display import LineDisplay, LiveDisplay, end_line, summary_line
-from raynas_snn.cluster.interruption import Interruption
 from raynas_snn.cluster.progress import SweepProgress, TrialProgress
 from raynas_snn.config import load_sweep
 from raynas_snn.results.records import TrialRecord
@@ -61,40 +57,12 @@ def test_a_warning_has_a_line_of_its_own(kind):
     assert "p0000-s0  warning   cell 2 fires no more" in out.getvalue()
 
 
-def test_the_deadline_interrupts_and_is_known_to_have_passed():
-    interruption = Interruption(0.05 / 3600)
-    with pytest.raises(KeyboardInterrupt), interruption.by_time():
-        time.sleep(10)
-    assert interruption.time_is_up
-    with pytest.raises(KeyboardInterrupt), interruption.by_time():  # counted from when it was made
-        time.sleep(10)
-
-
-def test_a_deadline_that_is_far_off_leaves_no_trace():
-    before = signal.getsignal(signal.SIGALRM)
-    for hours in (None, 1.0):
-        interruption = Interruption(hours)
-        with interruption.by_time():
-            pass
-        assert not interruption.time_is_up
-    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
-    assert signal.getsignal(signal.SIGALRM) == before
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_that_was_swallowed_comes_again(number, monkeypatch):
-    swallowed = []
-    monkeypatch.setattr(sys, "unraisablehook", lambda lost: swallowed.append(lost.exc_type))
-
-    class Swallows:
-        def __del__(self):
-            signal.raise_signal(number)
-            time.sleep(0.01)
-
-    interruption = Interruption()
-    interruption.check()
-    with interruption.by_signals():
-        Swallows()
-    assert swallowed == [KeyboardInterrupt]
-    with pytest.raises(KeyboardInterrupt):
-        interruption.check()
+@pytest.mark.parametrize("kind", [LineDisplay, LiveDisplay])
+def test_what_trials_wait_for_has_a_line_or_a_place_in_the_table(kind):
+    out = io.StringIO()
+    progress = SweepProgress(num_trials=1, waiting="waiting for 1 worker")
+    with kind(progress, Console(file=out, width=200, force_terminal=kind is LiveDisplay)) as display:
+        display.waits("waiting for 1 worker")
+        display.said("Interrupted")
+    assert "waiting for 1 worker" in out.getvalue()
+    assert out.getvalue().count("Interrupted") == 1

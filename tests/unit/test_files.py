@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raynas_snn.errors import UserError
+from raynas_snn.errors import StorageFault, UserError
 from raynas_snn.results import files
 
 
@@ -21,7 +21,9 @@ def test_a_failed_replacement_leaves_the_old_text_and_no_rubbish(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files.os, "fsync", full_disk)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(
+        StorageFault, match=r"a.json: No space left on device; free some and run the same command again"
+    ):
         files.write_text(path, "new")
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
@@ -31,8 +33,14 @@ def test_a_short_append_is_taken_back(tmp_path: Path, monkeypatch: pytest.Monkey
     path = tmp_path / "lines"
     files.append_line(path, "one")
     whole_write = files.os.write
-    monkeypatch.setattr(files.os, "write", lambda descriptor, data: whole_write(descriptor, data[:2]))
-    with pytest.raises(OSError, match="no room"):
+
+    def full_disk(descriptor: int, data: bytes) -> int:
+        if len(data) < len(b"two\n"):
+            raise OSError(28, "No space left on device")
+        return whole_write(descriptor, data[:2])
+
+    monkeypatch.setattr(files.os, "write", full_disk)
+    with pytest.raises(StorageFault, match=r"lines: No space left on device"):
         files.append_line(path, "two")
     assert path.read_text() == "one\n"
 

@@ -1,66 +1,24 @@
 """The ledger: which trial runs next, whatever was interrupted. Real Optuna, real files, no Ray."""
 
-import random
-from pathlib import Path
-
 import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ledgers import RANGES, SAMPLERS, outer, result, run_all, sampled, start, study_trials
 from optuna.storages import JournalStorage
 from optuna.trial import TrialState
 
 from raynas_snn.cluster.ledger import Ledger
 from raynas_snn.cluster.study import open_study
-from raynas_snn.config import Sweep, load_sweep
-from raynas_snn.config.schema import TrialConfig
+from raynas_snn.config import load_sweep
 from raynas_snn.results.files import write_json
 from raynas_snn.results.records import TrialRecord
-from raynas_snn.results.run_dir import RunDir
 
 GRID = ("trial=fake", "model.num_steps={choice: [1, 2]}")  # on top of the default's three kinds of attention
-RANGES = ("trial=fake", "model.decay={float: [0.1, 0.9]}", "model.v_th={float: [0.1, 2.0], log: true}")
-
-
-CONDITION = "model.attention_reduction={choice: [4, 8], when: {model.attention: [ct, ma]}}"
-TWO_OBJECTIVES = "sweep.objectives={accuracy: maximize, spikes: minimize}"
-SAMPLERS = [
-    ("sweep.sampler=random",),
-    ("sweep.sampler=random", CONDITION),
-    ("sweep.sampler=tpe",),
-    ("sweep.sampler=tpe", CONDITION),
-    ("sweep.sampler=tpe", TWO_OBJECTIVES, "sweep.max_spikes=50"),
-    ("sweep.sampler=nsga2", "sweep.population_size=4"),
-    ("sweep.sampler=nsga2", "sweep.population_size=4", TWO_OBJECTIVES, "sweep.max_spikes=50", CONDITION),
-]
-
-
-def sampled(num_trials: int, *overrides: str) -> Sweep:
-    return load_sweep(None, (*RANGES, "sweep.num_seeds=1", *overrides, f"sweep.num_trials={num_trials}"))
-
-
-def result(trial: TrialConfig) -> dict:
-    chance = random.Random(trial.uid)
-    return {"epochs": 3, "metrics": {"accuracy": chance.random(), "spikes": 100 * chance.random(), "seconds": 1.5}}
-
-
-def start(sweep: Sweep, path: Path) -> Ledger:
-    return Ledger(sweep, RunDir(path) if RunDir.is_run(path) else RunDir.create(path, sweep.resolved(), {}))
-
-
-def run_all(sweep: Sweep, path: Path) -> Ledger:
-    ledger = start(sweep, path)
-    while (trial := ledger.next_trial()) is not None:
-        ledger.finish(trial, result(trial))
-    return ledger
-
-
-def outer(ledger: Ledger) -> dict:
-    return {uid: record.outer for uid, record in ledger.records.items()}
 
 
 def study_states(ledger: Ledger) -> list[TrialState]:
-    return [trial.state for trial in open_study(ledger.sweep, ledger.run.journal).get_trials()]
+    return [trial.state for trial in study_trials(ledger)]
 
 
 def test_a_grid_is_run_in_order_each_point_with_each_seed(tmp_path):

@@ -13,9 +13,8 @@ from raynas_snn.nas.macro import Macro
 from raynas_snn.nas.network import Supernet
 from raynas_snn.registry import resolve
 from raynas_snn.space import SearchSpace
-from raynas_snn.training.checkpoint import load_checkpoint
+from raynas_snn.training.checkpoint import checkpoint_path, read_checkpoint
 from raynas_snn.training.optimizers import adam, sgd
-from raynas_snn.training.phase import checkpoint_path
 from raynas_snn.training.precision import float32_products, use_precision
 from raynas_snn.trial import TrialContext
 from trials.search_then_retrain import search_then_retrain
@@ -58,7 +57,7 @@ def test_a_trial_in_bfloat16_learns_and_remembers_in_float32(tmp_path):
     assert all(math.isfinite(row["train_loss"]) for row in rows)
     assert rows[-1]["train_loss"] < rows[-2]["train_loss"]
     assert metrics["spikes"] > 0
-    members = load_checkpoint(checkpoint_path(tmp_path))["members"]
+    members = read_checkpoint(checkpoint_path(tmp_path))["members"]
     assert dtypes(members) == {torch.float32, torch.int64}  # int64: how many batches BatchNorm has seen
     assert [row["train_loss"] for row in rows] != [row["train_loss"] for row in run(tmp_path / "other")[1]]
 

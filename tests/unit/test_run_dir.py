@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from closed import closed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raynas_snn.errors import UserError
+from raynas_snn import report, status
+from raynas_snn.config import load_sweep
+from raynas_snn.errors import EXIT_USAGE, UserError
+from raynas_snn.plan import default_run_dir, make_plan
 from raynas_snn.results.records import TrialRecord
 from raynas_snn.results.run_dir import RunDir
 
@@ -66,6 +70,32 @@ def test_a_run_is_found_again(run: RunDir) -> None:
     assert again.records() == []
     assert again.trials() == []
     assert again.holder() is None
+
+
+@pytest.mark.parametrize("verb", [status.main, report.main])
+@pytest.mark.parametrize("folder", ["x", "x/trials", "x/trials/p0000-s0"])
+def test_the_run_of_another_user_is_one_line(run: RunDir, folder: str, verb, monkeypatch, capsys) -> None:
+    run.trial("p0000-s0").create()
+    for path in (run.path.parent, run.path, run.path / "trials"):
+        path.chmod(0o755)
+    monkeypatch.chdir(run.path.parent)
+    with closed(Path(folder)):
+        assert verb(["x"]) == EXIT_USAGE
+    assert capsys.readouterr().err == f"error: {folder}: Permission denied\n"
+
+
+def test_the_run_of_another_user_does_not_keep_a_sweep_from_starting(tmp_path: Path, monkeypatch) -> None:
+    """Beside it, in a folder that both share."""
+    monkeypatch.chdir(tmp_path)
+    tmp_path.chmod(0o755)
+    sweep = load_sweep(None, ["model.attention={choice: [none, ct]}"])
+    run = RunDir.create(default_run_dir(sweep), sweep.resolved(), {})
+    wider = load_sweep(None, ["model.attention={choice: [none, ct, ma]}"])
+    assert len(make_plan(wider, default_run_dir(wider), "auto").notes) == 1
+    with closed(run.path):
+        assert not make_plan(wider, default_run_dir(wider), "auto").notes
+        with pytest.raises(UserError, match=f"^{run.path}: Permission denied$"):
+            make_plan(sweep, run.path, "auto")
 
 
 def test_a_start_is_noted(run: RunDir) -> None:

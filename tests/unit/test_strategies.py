@@ -222,7 +222,7 @@ def test_cells_from_a_file_that_will_not_do_are_one_line(tmp_path, searches):
     for name, content, expected in [
         ("text.json", b"cells", "not JSON"),
         ("bytes.json", b"\xff\xfe\x00", "not UTF-8"),
-        ("large.json", b" " * 1_000_001, "larger than 1,000,000 bytes"),
+        ("large.json", b" " * (2**20 + 1), "larger than 1 MiB"),
         ("none.json", genotype.to_json().replace(genotype.normal[0][0].operation, "none").encode(), "'none'"),
         ("other.json", json.dumps({"normal": []}).encode(), "the keys 'normal' and 'reduction'"),
     ]:

@@ -45,6 +45,7 @@ BASELINE = AblationRow(
     num_pairs=None,
 )
 EMPTY = AblationRow("model.attention", "a|b", 0, None, None, None, None, None, None, None, None, None, 2, 0, 0, 0)
+IN_A_RUN = {**CONFIG, "name": "mine"}
 
 
 def test_csv_has_the_agreed_columns_in_full_precision() -> None:
@@ -150,22 +151,22 @@ def test_one_line_takes_the_telling_one() -> None:
 
 
 def test_a_report_is_written_from_the_files_of_the_run(tmp_path: Path) -> None:
-    run = RunDir.create(tmp_path / "run", CONFIG, {})
+    run = RunDir.create(tmp_path / "run", IN_A_RUN, {})
     for seed, accuracy in enumerate((0.5, 0.7)):
         outer = {"model.attention": "none"}
         run.append(TrialRecord(f"p0000-s{seed}", 0, seed, outer, "finished", 1, 1.0, {"accuracy": accuracy}))
     report = write_report(run)
     assert [(row.level, row.n) for row in report.rows] == [("none", 2), ("a|b", 0)]
     assert report.files["csv"].read_text() == to_csv(report.rows)
-    assert report.files["markdown"].read_text() == to_markdown(report.rows, CONFIG)
-    assert report.files["latex"].read_text() == to_latex(report.rows, CONFIG)
+    assert report.files["markdown"].read_text() == to_markdown(report.rows, IN_A_RUN)
+    assert report.files["latex"].read_text() == to_latex(report.rows, IN_A_RUN)
     assert sorted(report.files.values()) == sorted(run.report.iterdir())
     assert report.pareto is None
     assert write_report(run) == report
 
 
 def test_a_report_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
-    run = RunDir.create(tmp_path / "run", CONFIG, {})
+    run = RunDir.create(tmp_path / "run", IN_A_RUN, {})
     run.report.write_text("a file in the way")
     with pytest.raises(UserError, match="cannot write the report"):
         write_report(run)

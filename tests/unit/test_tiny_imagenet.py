@@ -87,6 +87,7 @@ def test_missing_data_says_where_to_get_it(tmp_path):
         ("val/val_annotations.txt", "val_0.JPEG\n", "line 1: expected a file and one of the classes"),
         ("val/val_annotations.txt", f"../x.JPEG\t{IDS[0]}\n", "line 1: expected a file and one of the classes"),
         ("val/val_annotations.txt", f"val_9.JPEG\t{IDS[0]}\n", "names no image of class 'n01443537'"),
+        ("wnids.txt", "n" * 4000 + "\n", r"wnids.txt' lists .n{80}., which cannot be the name of a class$"),
         ("wnids.txt", "\udcff", "wnids.txt' is not text"),
     ],
 )

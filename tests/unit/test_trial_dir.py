@@ -24,8 +24,9 @@ def test_nothing_is_there_at_first(trial: TrialDir) -> None:
 
 
 def test_results_read_back(trial: TrialDir) -> None:
-    write_json(trial.result, {"accuracy": 0.5})
-    assert trial.read_result() == {"accuracy": 0.5}
+    result = {"epochs": 3, "metrics": {"accuracy": 0.5, "spikes": None}}
+    write_json(trial.result, result)
+    assert trial.read_result() == result
 
 
 def test_a_trial_has_begun_when_its_settings_were_written(trial: TrialDir) -> None:

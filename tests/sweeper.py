@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-SECONDS_TO_END = 600  # a limit for what hangs, on a machine that does three such things at a time
+SECONDS_TO_END = 600
 
 # Small enough for seconds, real enough to learn something.
 TINY = {
@@ -48,13 +48,22 @@ class Sweeper:
         """Nothing is inherited from a Ray outside."""
         return {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | self.login
 
-    def start(self, *arguments: str, settings: dict[str, Any] | None = None) -> subprocess.Popen[str]:
+    def command(self, *arguments: str, settings: dict[str, Any] | None = None) -> list[str]:
         overrides = [f"--set={path}={json.dumps(value)}" for path, value in (settings or {}).items()]
-        return self.launch([sys.executable, "-m", "raynas_snn.sweep", *arguments, *overrides])
+        return [sys.executable, "-m", "raynas_snn.sweep", *arguments, *overrides]
 
-    def launch(self, command: list[str]) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, settings: dict[str, Any] | None = None) -> subprocess.Popen[str]:
+        return self.launch(self.command(*arguments, settings=settings))
+
+    def launch(self, command: list[str], start_new_session: bool = False) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            command, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment
+            command,
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.environment,
+            start_new_session=start_new_session,
         )
 
     def run(self, *arguments: str, settings: dict[str, Any] | None = None) -> Ended:

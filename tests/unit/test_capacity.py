@@ -2,7 +2,7 @@
 
 import pytest
 
-from raynas_snn.cluster.connection import workers_on
+from raynas_snn.cluster.capacity import workers_on
 from raynas_snn.config.schema import ResourcesConfig
 
 

@@ -1,4 +1,4 @@
-"""The kernels for CUDA devices in Triton's interpreter: the comparisons of tests/gpu/test_kernels.py, on the CPU."""
+"""The kernels for CUDA devices in Triton's interpreter, on the CPU: what tests/gpu/test_kernels_on_cuda.py compares."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_the_kernels_for_cuda_devices_compute_what_plain_torch_does():
     pytest.importorskip("triton", minversion="3.7", reason="needs Triton, whose interpreter knows NumPy's scalars")
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/gpu/test_kernels.py"]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/gpu/test_kernels_on_cuda.py"]
     # In a process of its own: Triton reads the variable when it is imported, and torch may have done that.
     run = subprocess.run(
         command, cwd=ROOT, env={**os.environ, "TRITON_INTERPRET": "1"}, capture_output=True, text=True, timeout=400

@@ -41,7 +41,7 @@ def write_text(path: Path, text: str) -> None:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        _sync_folder(path.parent)
+        sync(path.parent)
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
@@ -157,7 +157,7 @@ def _append(path: Path, data: bytes) -> None:
     finally:
         os.close(descriptor)
     if is_new:
-        _sync_folder(path.parent)
+        sync(path.parent)
 
 
 def _encode(text: str) -> bytes:
@@ -176,8 +176,9 @@ def _end_of_last_line(descriptor: int) -> int:
     return 0
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Returns when a file, or what a folder lists, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

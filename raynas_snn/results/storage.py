@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from raynas_snn.errors import UserError, storage_fault, writing_to
 from raynas_snn.outside import LARGEST_TEXT, UnfitFileError, size_in_words
-from raynas_snn.results.files import LARGEST_RECORDS
+from raynas_snn.results.files import LARGEST_RECORDS, sync
 
 _Result = TypeVar("_Result")
 
@@ -213,7 +213,7 @@ class Storage:
         try:
             make(temporary)
             if system.type_name == "local":
-                _sync(temporary)
+                sync(Path(temporary))
             system.move(temporary, target)
         except BaseException:
             if system.get_file_info(temporary).is_file:
@@ -309,11 +309,3 @@ def _copy(source: Any, path: str, destination: Any, target: str) -> None:
     from pyarrow.fs import copy_files
 
     copy_files(path, target, source_filesystem=source, destination_filesystem=destination)
-
-
-def _sync(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

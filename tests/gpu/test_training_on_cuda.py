@@ -2,13 +2,12 @@
 
 import logging
 import math
-import subprocess
-import sys
 from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
+from gloo import run_two_workers
 from torch import nn
 
 from raynas_snn.config import load_sweep
@@ -206,14 +205,7 @@ def test_a_compiled_trial_learns_and_states_the_time_of_compiling(tmp_path):
 
 def test_two_workers_on_one_gpu_stay_identical(tmp_path):
     script = Path(__file__).parents[1] / "unit" / "gloo_worker.py"
-    arguments = ["2", str(tmp_path / "join"), trial().model_dump_json(), str(tmp_path), "cuda:0"]
-    workers = [
-        subprocess.Popen([sys.executable, str(script), str(rank), *arguments], stderr=subprocess.PIPE, text=True)
-        for rank in range(2)
-    ]
-    for worker in workers:
-        _, err = worker.communicate(timeout=240)
-        assert worker.returncode == 0, err
+    run_two_workers(script, str(tmp_path / "join"), trial().model_dump_json(), str(tmp_path), "cuda:0")
     for epoch in range(1, 5):
         first, second = (torch.load(tmp_path / f"rank{rank}-epoch{epoch}.pt", weights_only=True) for rank in range(2))
         for kind, state in first.items():

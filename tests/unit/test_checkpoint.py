@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from gloo import run_two_workers
 
 from raynas_snn.config import load_sweep
 from raynas_snn.config.schema import TrialConfig
@@ -270,14 +271,7 @@ def test_several_workers_go_on_from_the_same_checkpoint(tmp_path):
         run(folder, small_trial(), 3)
     flip(checkpoint_path(folder), 2000)
     script = Path(__file__).with_name("gloo_worker.py")
-    arguments = ["2", str(tmp_path / "rendezvous"), small_trial().model_dump_json(), str(folder)]
-    workers = [
-        subprocess.Popen([sys.executable, str(script), str(rank), *arguments], stderr=subprocess.PIPE, text=True)
-        for rank in range(2)
-    ]
-    for worker in workers:
-        _, err = worker.communicate(timeout=240)
-        assert worker.returncode == 0, err
+    run_two_workers(script, str(tmp_path / "rendezvous"), small_trial().model_dump_json(), str(folder))
     reported = [sorted(int(path.stem[-1]) for path in folder.glob(f"rank{rank}-epoch*.pt")) for rank in range(2)]
     assert reported == [[2, 3, 4], [2, 3, 4]]
     assert (checkpoint_path(folder).parent / "last.pt.damaged").exists()

@@ -1,12 +1,11 @@
 """The search strategies: what each finds, interrupted anywhere, on several workers, and inside a whole trial."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from gloo import run_two_workers
 
 from raynas_snn.config import load_sweep
 from raynas_snn.config.schema import TrialConfig
@@ -157,14 +156,7 @@ def test_evolution_gets_no_worse_and_heeds_the_price_of_spikes(tmp_path, searche
 def test_workers_agree_and_sahd_does_not_depend_on_their_number(tmp_path, searches):
     script = Path(__file__).with_name("strategies_worker.py")
     texts = [trial(strategy).model_dump_json() for strategy in ("sahd", "evolution")]
-    arguments = ["2", str(tmp_path / "rendezvous"), str(tmp_path), *texts]
-    workers = [
-        subprocess.Popen([sys.executable, str(script), str(rank), *arguments], stderr=subprocess.PIPE, text=True)
-        for rank in range(2)
-    ]
-    for worker in workers:
-        _, err = worker.communicate(timeout=240)
-        assert worker.returncode == 0, err
+    run_two_workers(script, str(tmp_path / "rendezvous"), str(tmp_path), *texts)
     for strategy in ("sahd", "evolution"):
         first, second = (torch.load(tmp_path / strategy / f"rank{rank}.pt", weights_only=True) for rank in range(2))
         assert first["found"] == second["found"]

@@ -1,11 +1,10 @@
 """Whole trials without Ray: interrupted anywhere, on several workers, with bad settings."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from gloo import run_two_workers
 
 from raynas_snn.config import load_sweep
 from raynas_snn.config.schema import TrialConfig
@@ -221,14 +220,7 @@ def test_other_seeds_are_other_trials(tmp_path, uninterrupted):
 @pytest.mark.parametrize(("options", "search_epochs"), [((), 2), ((*ALL_OPTIONS, "search.epochs=2"), 2)])
 def test_two_gloo_workers_are_identical_after_every_epoch(tmp_path, options, search_epochs):
     script = Path(__file__).with_name("gloo_worker.py")
-    arguments = ["2", str(tmp_path / "rendezvous"), trial(*options).model_dump_json(), str(tmp_path)]
-    workers = [
-        subprocess.Popen([sys.executable, str(script), str(rank), *arguments], stderr=subprocess.PIPE, text=True)
-        for rank in range(2)
-    ]
-    for worker in workers:
-        _, err = worker.communicate(timeout=240)
-        assert worker.returncode == 0, err
+    run_two_workers(script, str(tmp_path / "rendezvous"), trial(*options).model_dump_json(), str(tmp_path))
     for epoch in range(1, search_epochs + trial(*options).retrain.epochs + 1):
         first, second = (torch.load(tmp_path / f"rank{rank}-epoch{epoch}.pt", weights_only=True) for rank in range(2))
         assert ({"Supernet", "Alphas"} if epoch <= search_epochs else {"DerivedNetwork"}) <= set(first)

@@ -7,7 +7,6 @@ trial again. What a trial's train workers do is watched by Ray Train.
 
 import itertools
 import os
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from ray.exceptions import RayError
 from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_initialized, _internal_kv_put
 
 from raynas_snn.cluster.hung_workers import kill_on_node
+from raynas_snn.repeating import repeating
 
 BEATS_PER_HEARTBEAT = 5  # a busy machine may miss some
 
@@ -30,23 +30,17 @@ def beating(key: str, heartbeat_seconds: float) -> Iterator[None]:
         key: Names the trial, and the start of the sweep.
         heartbeat_seconds: How long the driver waits for one.
     """
-    stop = threading.Event()
+    counter = itertools.count()
     who = f"{ray.get_runtime_context().get_node_id()} {os.getpid()}"
 
     def beat() -> None:
-        for count in itertools.count():
-            with suppress(RayError):  # a head that is busy or being replaced; it may hear the next one
-                _internal_kv_put(key, f"{who} {count}")
-            if stop.wait(heartbeat_seconds / BEATS_PER_HEARTBEAT):
-                return
+        with suppress(RayError):  # a head that is busy or being replaced; it may hear the next one
+            _internal_kv_put(key, f"{who} {next(counter)}")
 
-    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
-    thread.start()
     try:
-        yield
+        with repeating(heartbeat_seconds / BEATS_PER_HEARTBEAT, beat, "heartbeat"):
+            yield
     finally:
-        stop.set()
-        thread.join()
         forget(key)
 
 

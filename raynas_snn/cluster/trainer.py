@@ -9,9 +9,11 @@ process serves all trials that run in it, one after the other.
 import asyncio
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-from ray.train.v2._internal.callbacks import DatasetsCallback
+from ray.exceptions import RayError
+from ray.train.v2._internal.callbacks import BackendSetupCallback, DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
@@ -83,8 +85,20 @@ class TrialTrainer(TorchTrainer):
     def _create_default_callbacks(self) -> list[Any]:
         # Images lie on the devices already: without Ray Data nobody needs the actor that hands out its shards.
         replaced = (DatasetsCallback, PlacementGroupCleanerCallback)
-        others = [callback for callback in super()._create_default_callbacks() if not isinstance(callback, replaced)]
+        others = [
+            _Backend(self.backend_config) if isinstance(callback, BackendSetupCallback) else callback
+            for callback in super()._create_default_callbacks()
+            if not isinstance(callback, replaced)
+        ]
         return [EndHungWorkers(), *others, _GUARD]
+
+
+class _Backend(BackendSetupCallback):
+    """The process group of the workers. Ending it with a worker that was killed for memory is not another failure."""
+
+    def before_execution_group_shutdown(self, execution_group: Any) -> None:
+        with suppress(RayError):
+            super().before_execution_group_shutdown(execution_group)
 
 
 class _LastingGuard(PlacementGroupCleanerCallback):

@@ -10,15 +10,16 @@ import fcntl
 import json
 import os
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from raynas_snn.errors import UserError, writing_to
 from raynas_snn.outside import LARGEST_TEXT, open_regular, parse_json
+from raynas_snn.repeating import repeating
 from raynas_snn.results.files import read_text
 from raynas_snn.results.records import now
 
@@ -73,7 +74,7 @@ def hold(path: Path) -> Iterator[Holder | None]:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, text.encode(), 0)
         try:
-            with _touching(path):
+            with repeating(BEAT_SECONDS, partial(_touch, path), "lock"):
                 yield elsewhere
         finally:
             os.ftruncate(descriptor, 0)
@@ -148,20 +149,6 @@ def _stamp(path: Path) -> tuple[int, bytes]:
         raise UserError(f"{path}: {error.strerror}") from None
 
 
-@contextlib.contextmanager
-def _touching(path: Path) -> Iterator[None]:
-    """Touches the file every few seconds, in a thread that dies with the process."""
-    over = threading.Event()
-
-    def touch() -> None:
-        while not over.wait(BEAT_SECONDS):
-            with contextlib.suppress(OSError):
-                os.utime(path)
-
-    thread = threading.Thread(target=touch, name="lock", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+def _touch(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        os.utime(path)

@@ -11,6 +11,8 @@ from sweeper import Ended, Sweeper
 pytestmark = [pytest.mark.ray, pytest.mark.long]
 
 FAULTY = """
+import ctypes
+import mmap
 import os
 import signal
 import psutil
@@ -71,6 +73,18 @@ def aborted(trial, context, epoch):
     os.abort()
 
 
+def reads_where_nothing_is(trial, context, epoch):
+    ctypes.string_at(0)
+
+
+def reads_behind_the_end_of_a_file(trial, context, epoch):
+    with (context.directory / "cut").open("wb+") as file:
+        file.truncate(mmap.PAGESIZE)
+        mapped = mmap.mmap(file.fileno(), mmap.PAGESIZE)
+        file.truncate(0)
+        mapped[0]
+
+
 def killed_once(trial, context, epoch):
     if epoch == 2 and first_time(context, "killed"):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -94,6 +108,7 @@ def damaged_once(trial, context, epoch):
 
 FAULTS = {
     2: exception, 3: hopeless, 4: aborted, 5: killed_once, 6: no_memory, 7: hung_once, 9: damaged_once,
+    10: reads_where_nothing_is, 11: reads_behind_the_end_of_a_file,
 }
 
 
@@ -188,7 +203,7 @@ class Faults:
 
 @pytest.fixture(scope="module")
 def faults(shared_sweeper: Sweeper) -> Faults:
-    return Faults(shared_sweeper, "FAULTY", list(range(1, 10)))
+    return Faults(shared_sweeper, "FAULTY", list(range(1, 12)))
 
 
 def test_what_fails_each_time_is_recorded_with_its_reason(faults: Faults) -> None:
@@ -198,6 +213,8 @@ def test_what_fails_each_time_is_recorded_with_its_reason(faults: Faults) -> Non
         4: "a train worker crashed in native code: Fatal Python error: Aborted",
         6: "out of memory on the CPU in epoch 1 of search: a smaller search.batch_size, search.recompute=true or fewer",
         8: "the loss is nan in epoch ",
+        10: "a train worker crashed in native code: Fatal Python error: Segmentation fault",
+        11: "a train worker crashed in native code: Fatal Python error: Bus error",
     }
     for steps, reason in reasons.items():
         assert faults.records[steps]["end_reason"] == "failed"
@@ -212,7 +229,7 @@ def test_what_fails_each_time_is_recorded_with_its_reason(faults: Faults) -> Non
 
 def test_what_may_go_well_is_tried_again_and_what_cannot_is_not(faults: Faults) -> None:
     attempts = {steps: faults.attempts(steps) for steps in faults.records}
-    assert attempts == {1: 1, 2: 2, 3: 1, 4: 2, 5: 2, 6: 2, 7: 2, 8: 1, 9: 2}
+    assert attempts == {1: 1, 2: 2, 3: 1, 4: 2, 5: 2, 6: 2, 7: 2, 8: 1, 9: 2, 10: 2, 11: 2}
     assert faults.warnings(3) == faults.warnings(8) == faults.warnings(1) == []
 
 

@@ -7,7 +7,7 @@ import psutil
 import pytest
 from sweeper import Sweeper, finish, wait_until
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.long]
 
 NUM_TRIALS = 120  # some more than are looked at: in the end the driver writes other things
 EARLY, LATE = (5, 20), (65, 80)  # numbers of ended trials between which the costs of a trial are taken

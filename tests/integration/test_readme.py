@@ -1,6 +1,7 @@
 """What the README shows is true: its commands are run, its files are there, its sweep file is valid.
 
-The default sweep is killed in the middle and started again with the same command, as the README promises.
+The default sweep is also killed in the middle and started again with the same command, as the README promises: by
+`make soak`.
 """
 
 import re
@@ -37,19 +38,15 @@ def run(sweeper: Sweeper, command: str) -> Ended:
 
 
 @pytest.mark.ray
-def test_the_default_sweep_starts_and_goes_on(sweeper: Sweeper) -> None:
+def test_the_default_sweep_trains_and_says_how_to_continue(sweeper: Sweeper) -> None:
+    """Its first epoch only; `make soak` sees it to its end."""
     process = launch(sweeper, DEFAULT)
     runs = sweeper.folder / "runs"
     wait_until(lambda: bool(list(runs.glob("*/trials/p0000-s0/curve.csv"))), process)
-    name = f"runs/{next(runs.iterdir()).name}"
-    interrupt(process, signal.SIGKILL)
-    curve = sweeper.curve("p0000-s0", name)
-    again = launch(sweeper, DEFAULT)
-    wait_until(lambda: len(sweeper.curve("p0000-s0", name)) > len(curve), again)
-    ended = interrupt(again, signal.SIGINT)
+    ended = interrupt(process, signal.SIGINT)
     assert ended.code == 130, ended.err
-    assert "continues, 0 of 6 trials have ended" in ended.out
-    assert sweeper.curve("p0000-s0", name)[: len(curve)] == curve  # no epoch was trained twice
+    assert "6 trials to run" in ended.out
+    assert f"To continue: {DEFAULT}" in ended.out
 
 
 @pytest.mark.ray

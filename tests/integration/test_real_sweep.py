@@ -15,26 +15,27 @@ pytestmark = pytest.mark.ray
 
 
 def test_two_workers_train_one_network(sweeper: Sweeper) -> None:
-    settings = TINY | {"model.attention": "ma", "retrain.epochs": 6, "retrain.batch_size": 16}
-    ended = sweeper.run("--run-dir", "run", settings={**settings, "resources.num_workers": 2})
+    small = {"model.attention": "ma", "model.layers": 3, "model.num_nodes": 2, "retrain.batch_size": 16}
+    settings = TINY | small | {"resources.num_workers": 2}
+    ended = sweeper.run("--run-dir", "run", settings=settings)
     assert ended.code == 0, ended.err
     (record,) = sweeper.records()
-    assert record["metrics"]["accuracy"] > 0.6  # chance is 0.1
+    assert record["metrics"]["accuracy"] > 0.4  # chance is 0.1
     check_trial_folder(sweeper.folder / "run" / "trials" / record["uid"], record)
 
 
 def check_trial_folder(folder: Path, record: dict) -> None:
     """Everything a user looks for after a trial is there and fits together."""
     genotype = Genotype.from_json((folder / "genotype.json").read_text())
-    assert genotype.num_nodes == 4
+    assert genotype.num_nodes == 2
     ET.fromstring((folder / "cells.svg").read_text())
     config = json.loads((folder / "config.json").read_text())
     assert config["uid"] == record["uid"]
     state = torch.load(folder / "checkpoint" / "last.pt", weights_only=True)
-    assert (state["phase"], state["epoch"]) == ("retrain", 6)
+    assert (state["phase"], state["epoch"]) == ("retrain", 4)
     with (folder / "curve.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["phase"] for row in rows] == ["search"] + ["retrain"] * 6
+    assert [row["phase"] for row in rows] == ["search"] + ["retrain"] * 4
     assert float(rows[-1]["accuracy"]) == record["metrics"]["accuracy"]
     assert 0 < float(rows[0]["alpha_entropy_normal"]) <= 1
     metrics = record["metrics"]

@@ -82,6 +82,7 @@ def test_asha_stops_trials_with_workers_and_their_resources_are_free_again(sweep
     assert ended.out.count("p0000-s0  warning   no spikes") == 1
 
 
+@pytest.mark.long
 def test_time_is_up_in_time_and_rungs_outlive_the_driver(sweeper: Sweeper) -> None:
     first = sweeper.run("--run-dir", "run", "--num-trials", "1", settings=ASHA)
     assert (first.code, reasons(sweeper)) == (0, {"p0000-s0": ("finished", 9)}), first.err
@@ -105,6 +106,7 @@ def test_time_is_up_in_time_and_rungs_outlive_the_driver(sweeper: Sweeper) -> No
     assert [row[0] for row in sweeper.curve("p0001-s0")][:3] == ["1", "2", "3"]
 
 
+@pytest.mark.long
 def test_a_sweep_with_points_learns_from_another_and_keeps_its_limit(sweeper: Sweeper) -> None:
     varied: dict[str, Any] = {
         "trial": "recipes:INSTANT",

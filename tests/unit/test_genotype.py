@@ -27,7 +27,7 @@ def genotypes(draw: st.DrawFn) -> Genotype:
     num_nodes = draw(st.integers(1, 5))
 
     def cell() -> tuple[tuple[Edge, ...], ...]:
-        edges = [st.builds(Edge, st.text(), st.integers(0, index + 1)) for index in range(num_nodes)]
+        edges = [st.builds(Edge, st.text(max_size=200), st.integers(0, index + 1)) for index in range(num_nodes)]
         return tuple(tuple(draw(st.lists(edge, min_size=1, max_size=2))) for edge in edges)
 
     return Genotype(cell(), cell())

@@ -132,6 +132,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=5, help="empty trials per sweep (5; 0 for none)")
     parser.add_argument("--fake-trials", type=int, default=100, help="fake trials per sweep (100; 0 for none)")
+    parser.add_argument("--at-a-time", type=int, default=2, help="fake trials side by side (2)")
     parser.add_argument("--rounds", type=int, default=1, help="repeats, checkouts alternating (1)")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="workers of an empty trial (1 2)")
     parser.add_argument("--compare", type=Path, action="append", default=[], help="another checkout of the project")
@@ -150,7 +151,7 @@ def main() -> None:
         )
     if options.fake_trials:
         cases[f"fake trial of {options.fake_trials}"] = (
-            {"trial": "fake", "resources.max_concurrent": 2},
+            {"trial": "fake", "resources.max_concurrent": options.at_a_time, "search.epochs": 1, "retrain.epochs": 9},
             options.fake_trials,
         )
     checkouts = [*options.compare, HERE.parent]

@@ -69,6 +69,7 @@ class Driver:
     Attributes:
         run: Its run directory.
         num_kills: How often its driver was killed.
+        is_starting: Whether no trial was started yet since the last start.
         seconds_to_continue: For each start after a kill, until the first trial was started again.
     """
 
@@ -93,8 +94,8 @@ class Driver:
 
     def look(self) -> bool:
         """Notes when the sweep goes on; returns whether it has ended. One that ended badly is an error at once."""
-        if self._is_starting and " started " in self._log.read_text()[self._read :]:
-            self._is_starting = False
+        if self.is_starting and " started " in self._log.read_text()[self._read :]:
+            self.is_starting = False
             if self.num_kills:
                 self.seconds_to_continue.append(time.monotonic() - self._started)
         code = self.process.poll()
@@ -103,7 +104,7 @@ class Driver:
         return code == 0
 
     def _start(self) -> subprocess.Popen[bytes]:
-        self._started, self._read, self._is_starting = time.monotonic(), self._log.stat().st_size, True
+        self._started, self._read, self.is_starting = time.monotonic(), self._log.stat().st_size, True
         with self._log.open("ab") as log:
             return subprocess.Popen(self._command, cwd=self.run.parent, env=self._environment, stdout=log, stderr=log)
 

@@ -51,7 +51,10 @@ def main() -> None:
     if options.json:
         print(json.dumps({**measure.setting("cpu"), "seconds": seconds}, indent=2))
     else:
-        print(f"{measure.hardware()}\nmedian {statistics.median(seconds):.1f} s, longest {max(seconds):.1f} s", seconds)
+        print(
+            f"{measure.hardware('cpu')}\nmedian {statistics.median(seconds):.1f} s, longest {max(seconds):.1f} s",
+            seconds,
+        )
 
 
 def await_trial(driver: Driver) -> None:

@@ -38,11 +38,11 @@ def run(sweeper: Sweeper, command: str) -> Ended:
 
 
 @pytest.mark.ray
-def test_the_default_sweep_trains_and_says_how_to_continue(sweeper: Sweeper) -> None:
-    """Its first epoch only; `make soak` sees it to its end."""
+def test_the_default_sweep_starts_and_says_how_to_continue(sweeper: Sweeper) -> None:
+    """The start of its first trial only; `make soak` sees it to its end."""
     process = launch(sweeper, DEFAULT)
     runs = sweeper.folder / "runs"
-    wait_until(lambda: bool(list(runs.glob("*/trials/p0000-s0/curve.csv"))), process)
+    wait_until(lambda: bool(list(runs.glob("*/trials/p0000-s0/config.json"))), process)
     ended = interrupt(process, signal.SIGINT)
     assert ended.code == 130, ended.err
     assert "6 trials to run" in ended.out

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 import measure
-from ray_nodes import Cluster, with_token
+from ray_nodes import Cluster, with_token, without_ray
 from soak import REAL, Driver
 
 LONGEST_START = 300.0  # seconds
@@ -32,9 +32,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     choose = random.Random(options.seed)
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     with tempfile.TemporaryDirectory() as folder:
-        environment = with_token(inherited, Path(folder))
+        environment = with_token(without_ray(), Path(folder))
         cluster = Cluster(environment, num_cpus=os.cpu_count() or 1)
         driver = Driver(Path(folder, "run"), REAL | ENDLESS, cluster, environment)
         try:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
+from ray_nodes import without_ray
 
 HERE = Path(__file__).resolve().parent
 # Not `python -m`: the checkout to measure is the one on PYTHONPATH, wherever the package was installed from.
@@ -56,9 +57,7 @@ def measure(checkout: Path, settings: dict[str, Any], num_trials: int) -> dict[s
     }
     overrides = [f"--set={path}={json.dumps(value)}" for path, value in settings.items()]
     path = os.pathsep.join([str(checkout), str(HERE)])
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | {
-        "PYTHONPATH": path
-    }
+    environment = without_ray() | {"PYTHONPATH": path}
     with tempfile.TemporaryDirectory() as folder:
         begun = time.monotonic()
         process = _start("sweep", "--run-dir", "run", *overrides, cwd=folder, env=environment)
@@ -132,7 +131,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=5, help="empty trials per sweep (5; 0 for none)")
     parser.add_argument("--fake-trials", type=int, default=100, help="fake trials per sweep (100; 0 for none)")
-    parser.add_argument("--at-a-time", type=int, default=2, help="fake trials side by side (2)")
     parser.add_argument("--rounds", type=int, default=1, help="repeats, checkouts alternating (1)")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="workers of an empty trial (1 2)")
     parser.add_argument("--compare", type=Path, action="append", default=[], help="another checkout of the project")
@@ -151,7 +149,7 @@ def main() -> None:
         )
     if options.fake_trials:
         cases[f"fake trial of {options.fake_trials}"] = (
-            {"trial": "fake", "resources.max_concurrent": options.at_a_time, "search.epochs": 1, "retrain.epochs": 9},
+            {"trial": "fake", "resources.max_concurrent": 2, "search.epochs": 1, "retrain.epochs": 9},
             options.fake_trials,
         )
     checkouts = [*options.compare, HERE.parent]

@@ -123,6 +123,11 @@ def find(pid: int, *names: str) -> list[psutil.Process]:
     return found
 
 
+def without_ray() -> dict[str, str]:
+    """This process's environment, without what belongs to a Ray outside."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+
+
 def with_token(environment: Mapping[str, str], folder: Path) -> dict[str, str]:
     """An environment in which Ray asks for a token, and processes that have it."""
     token = folder / "token"

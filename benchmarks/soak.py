@@ -11,7 +11,6 @@ The exit code is 1 if anything was lost, doubled or left behind.
 
 import argparse
 import json
-import os
 import random
 import shutil
 import statistics
@@ -27,7 +26,7 @@ from typing import Any
 
 import measure
 import psutil
-from ray_nodes import TRIAL, WORKER, Cluster, with_token
+from ray_nodes import TRIAL, WORKER, Cluster, with_token, without_ray
 from soak_books import check_books
 
 TRIALS = Path(__file__).with_name("soak_trials.py")  # a trial's process finds it beside the sweep, as users' files
@@ -149,8 +148,7 @@ def soak(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Runs everything in a folder and returns what was found."""
     shutil.copy(TRIALS, folder)
     choose, kills = random.Random(options.seed), Counter[str]()
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    environment = with_token(inherited, folder)
+    environment = with_token(without_ray(), folder)
     cluster = Cluster(environment, num_cpus=CPUS)
     try:
         cluster.add(num_cpus=CPUS)

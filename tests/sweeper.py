@@ -1,7 +1,6 @@
 """Real sweeps, started as users start them: as a process, from a folder of their own."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -10,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from ray_nodes import without_ray
 
 SECONDS_TO_END = 600
 
@@ -41,12 +42,12 @@ class Sweeper:
     """Starts sweeps in one folder."""
 
     folder: Path
-    login: dict[str, str] = field(default_factory=dict)  # for a Ray that asks for a token
+    login: dict[str, str] = field(default_factory=dict)  # added to the environment, such as a token for Ray
 
     @property
     def environment(self) -> dict[str, str]:
         """Nothing is inherited from a Ray outside."""
-        return {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | self.login
+        return without_ray() | self.login
 
     def command(self, *arguments: str, settings: dict[str, Any] | None = None) -> list[str]:
         overrides = [f"--set={path}={json.dumps(value)}" for path, value in (settings or {}).items()]

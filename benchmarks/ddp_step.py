@@ -22,11 +22,12 @@ from torch import Tensor
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
 from raynas_snn.config import load_sweep
-from raynas_snn.nas.bilevel import Alphas, alpha_step, weight_step
-from raynas_snn.nas.network import Supernet, channels_last, count_parameters
-from raynas_snn.space import load_space
-from raynas_snn.training.build import macro_of, operations_of
+from raynas_snn.config.search_space import load_space
+from raynas_snn.nas.alphas import Alphas
+from raynas_snn.nas.bilevel import alpha_step, weight_step
+from raynas_snn.nas.network import Supernet, count_parameters
 from raynas_snn.training.distributed import World, average, distribute
+from raynas_snn.training.network_setup import searched_network
 from raynas_snn.training.optimizers import adam, sgd
 
 NUM_CLASSES = 10
@@ -55,11 +56,9 @@ def train(rank: int, size: int, options: argparse.Namespace, folder: str) -> Non
         f"model.layers={options.layers}",
     ]
     trial = load_sweep(None, overrides).trial_config(0, 0, {})
-    operations = operations_of(load_space(trial.space))
-    macro = macro_of(trial, "search", NUM_CLASSES, (3, options.image_size, options.image_size))
-    torch.manual_seed(0)
-    supernet, alphas = Supernet(macro, operations), Alphas(macro.num_nodes, len(operations))
-    channels_last(supernet)
+    shape = (3, options.image_size, options.image_size)
+    supernet = searched_network(Supernet, trial, NUM_CLASSES, shape, "cpu")
+    alphas = Alphas(supernet.macro.num_nodes, len(load_space(trial.space).operations))
     distributed = distribute(supernet, world)
     optimizer = sgd(supernet.parameters(), trial.search.lr, trial.search.momentum, trial.search.weight_decay)
     alpha_optimizer = adam(alphas.parameters(), trial.search.alpha_lr, trial.search.alpha_weight_decay)

@@ -1,7 +1,7 @@
 """A trial that does nothing, so that all the time it takes is the orchestration's."""
 
 from raynas_snn.config.schema import TrialConfig
-from raynas_snn.trial import Metrics, TrialContext, TrialRecipe
+from raynas_snn.interfaces.trial import Metrics, TrialContext, TrialRecipe
 
 
 def empty(trial: TrialConfig, context: TrialContext) -> Metrics:  # noqa: ARG001 - what a recipe is called with

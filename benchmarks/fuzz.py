@@ -27,7 +27,7 @@ from hostile.place import Attack, Place
 from hostile.readers import READERS
 from measure import hardware
 
-from raynas_snn.errors import UserError
+from raynas_snn.core.errors import UserError
 
 LIMIT_SECONDS = 10
 LONGEST_MESSAGE = 3000

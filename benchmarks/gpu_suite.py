@@ -24,19 +24,19 @@ from torch import Tensor
 
 from raynas_snn.config import load_sweep
 from raynas_snn.config.schema import TrialConfig
-from raynas_snn.nas.bilevel import Alphas
-from raynas_snn.nas.network import Supernet, channels_last
+from raynas_snn.config.search_space import load_space
+from raynas_snn.interfaces.trial import TrialContext
+from raynas_snn.nas.alphas import Alphas
+from raynas_snn.nas.network import Supernet
 from raynas_snn.snn import kernels
-from raynas_snn.space import load_space
-from raynas_snn.training.build import macro_of, operations_of
-from raynas_snn.training.capture import obstacle_to_capture
-from raynas_snn.training.data import load_images
+from raynas_snn.training.cuda_graph import obstacle_to_capture
+from raynas_snn.training.device_images import load_images
 from raynas_snn.training.distributed import World
-from raynas_snn.training.precision import float32_products, use_precision
-from raynas_snn.training.search import search
-from raynas_snn.training.search_state import SearchState
-from raynas_snn.training.search_steps import SearchSteps
-from raynas_snn.trial import TrialContext
+from raynas_snn.training.network_setup import searched_network
+from raynas_snn.training.precision import float32_products
+from raynas_snn.training.strategies.darts_search import search
+from raynas_snn.training.strategies.darts_state import SearchState
+from raynas_snn.training.strategies.darts_steps import SearchSteps
 
 HERE = Path(__file__).resolve().parent
 NUM_CLASSES = 10
@@ -103,15 +103,10 @@ def one_variant(options: argparse.Namespace, precision: str, graphs: bool, **cha
 
 def build(trial: TrialConfig, options: argparse.Namespace) -> tuple[SearchSteps, tuple[Tensor, Tensor]]:
     """A search at its start, and a batch of random images."""
-    torch.manual_seed(0)
     device, side = options.device, 8 if options.quick else 32
-    operations = operations_of(load_space(trial.space))
-    macro = macro_of(trial, "search", NUM_CLASSES, (3, side, side))
-    supernet = channels_last(Supernet(macro, operations).to(device))
-    assert isinstance(supernet, Supernet)
-    supernet.recompute = trial.search.recompute
-    use_precision(supernet, trial.resources.precision)
-    state = SearchState.fresh(supernet, Alphas(macro.num_nodes, len(operations)).to(device), trial.search)
+    operations = load_space(trial.space).operations
+    supernet = searched_network(Supernet, trial, NUM_CLASSES, (3, side, side), device)
+    state = SearchState.fresh(supernet, Alphas(supernet.macro.num_nodes, len(operations)).to(device), trial.search)
     obstacle = obstacle_to_capture(trial.resources.cuda_graphs, device, World())
     images = torch.randn(trial.search.batch_size, 3, side, side, device=device)
     labels = torch.randint(NUM_CLASSES, (len(images),), device=device)

@@ -25,10 +25,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from raynas_snn.nas.bilevel import Alphas
+from raynas_snn.core.registry import resolve
+from raynas_snn.nas.alphas import Alphas
 from raynas_snn.nas.macro import Macro
 from raynas_snn.nas.network import Supernet
-from raynas_snn.registry import resolve
 from raynas_snn.snn.kernels import eager, kernels_for
 from search_spaces.darts_snn import darts_snn
 
@@ -128,7 +128,7 @@ def count_step(options: argparse.Namespace, fused: bool) -> Counts:
 
     def step() -> None:
         with counts:
-            F.cross_entropy(supernet(images, *alphas())[0].float(), labels).backward()
+            F.cross_entropy(supernet(images, alphas())[0].float(), labels).backward()
 
     if fused:
         with _in_place_of_kernels(SimpleNamespace(**{name: counts.fused(name) for name in FUSED})):

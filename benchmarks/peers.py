@@ -18,6 +18,8 @@ import torch
 from peer_operations import OPERATIONS, FactorizedReduce, SepConv, pointwise
 from torch import Tensor, nn
 
+from raynas_snn.nas.alphas import Mixture
+from raynas_snn.nas.edges import edge_index
 from raynas_snn.nas.genotype import Genotype
 from raynas_snn.nas.macro import CellPlan, Macro
 from raynas_snn.nas.network import CellNetwork
@@ -117,21 +119,21 @@ class PlainNetwork(nn.Module):
         self.cells = nn.ModuleList(make_cell(plan, lambda: NEURONS[way](macro)) for plan in plans)
         self.classifier = nn.Linear(plans[-1].channels_out, macro.num_classes)
 
-    def classify(self, images: Tensor, *weights: Tensor) -> tuple[Tensor, None]:
+    def classify(self, images: Tensor, mixture: Mixture | None) -> tuple[Tensor, None]:
         """Logits ``[N, classes]``, the mean over time."""
         if self.way != "loop":
-            logits = self._once(images.repeat(self.macro.num_steps, 1, 1, 1), weights)
+            logits = self._once(images.repeat(self.macro.num_steps, 1, 1, 1), mixture)
             return logits.unflatten(0, (self.macro.num_steps, -1)).mean(dim=0), None
         for module in self.modules():
             if isinstance(module, LoopNeuron):
                 module.reset()
-        steps = [self._once(images, weights) for _ in range(self.macro.num_steps)]
+        steps = [self._once(images, mixture) for _ in range(self.macro.num_steps)]
         return torch.stack(steps).mean(dim=0), None
 
-    def _once(self, images: Tensor, weights: tuple[Tensor, ...]) -> Tensor:
+    def _once(self, images: Tensor, mixture: Mixture | None) -> Tensor:
         before_previous = previous = self.stem["norm"](self.stem["conv"](images))
         for cell in self.cells:
-            own = weights[cell.plan.reduction : cell.plan.reduction + 1]
+            own = () if mixture is None else (cell.plan.of_kind(mixture),)
             before_previous, previous = previous, cell(before_previous, previous, *own)
         return self.classifier(previous.mean(dim=(2, 3)))
 
@@ -142,9 +144,9 @@ class PlainSupernet(PlainNetwork):
     def __init__(self, macro: Macro, way: str) -> None:
         super().__init__(macro, way, lambda plan, make_neuron: PlainSearchCell(plan, macro, make_neuron))
 
-    def forward(self, images: Tensor, normal: Tensor, reduction: Tensor) -> tuple[Tensor, None]:
+    def forward(self, images: Tensor, mixture: Mixture) -> tuple[Tensor, None]:
         """Logits ``[N, classes]``."""
-        return self.classify(images, normal, reduction)
+        return self.classify(images, mixture)
 
 
 class PlainDerivedNetwork(PlainNetwork):
@@ -155,7 +157,7 @@ class PlainDerivedNetwork(PlainNetwork):
 
     def forward(self, images: Tensor) -> tuple[Tensor, None]:
         """Logits ``[N, classes]``."""
-        return self.classify(images)
+        return self.classify(images, None)
 
 
 class PlainCell(nn.Module):
@@ -260,6 +262,6 @@ def name_here(key: str) -> str:
 
 
 def _source_of(edge: int) -> int:
-    """Edges are ordered by node, then by source; node n has n + 2 sources."""
-    node = next(n for n in range(edge + 1) if edge < (n + 1) * (n + 4) // 2)
-    return edge - node * (node + 3) // 2
+    """The source that an edge leaves."""
+    node = next(node for node in range(edge + 1) if edge < edge_index(node + 1, 0))
+    return edge - edge_index(node, 0)

@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F
 from peers import WAYS, PlainDerivedNetwork, copy_weights
 
+from raynas_snn.core.registry import resolve
+from raynas_snn.nas.genotype_operations import random_genotype
 from raynas_snn.nas.macro import Macro
 from raynas_snn.nas.network import DerivedNetwork, channels_last, count_parameters
-from raynas_snn.nas.sampling import random_genotype
-from raynas_snn.registry import resolve
 from search_spaces.darts_snn import darts_snn
 
 OURS = "ours"

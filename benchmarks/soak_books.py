@@ -12,7 +12,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from soak_trials import ACCOUNT
 
-from raynas_snn.cluster.journal import STUDY_NAME
+from raynas_snn.study.journal_export import STUDY_NAME
 
 
 @dataclass

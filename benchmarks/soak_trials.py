@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from raynas_snn.config.schema import TrialConfig
-from raynas_snn.trial import Metrics, TrialContext, TrialRecipe
+from raynas_snn.interfaces.trial import Metrics, TrialContext, TrialRecipe
 
 EPOCHS = 6
 EPOCH_SECONDS = 1.0

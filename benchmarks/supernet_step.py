@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from peers import WAYS, PlainSupernet, copy_weights
 
-from raynas_snn.nas.bilevel import Alphas
+from raynas_snn.core.registry import resolve
+from raynas_snn.nas.alphas import Alphas
 from raynas_snn.nas.macro import Macro
 from raynas_snn.nas.network import Supernet, channels_last
-from raynas_snn.registry import resolve
 from search_spaces.darts_snn import darts_snn
 
 OURS = "ours"
@@ -42,7 +42,7 @@ def build(options: argparse.Namespace, names: list[str]) -> dict[str, Callable[[
         def step() -> None:
             network.zero_grad(set_to_none=True)
             alphas.zero_grad(set_to_none=True)
-            F.cross_entropy(network(images, *alphas())[0], labels).backward()
+            F.cross_entropy(network(images, alphas())[0], labels).backward()
 
         return step
 

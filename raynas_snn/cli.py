@@ -1,4 +1,4 @@
-"""What the verbs share: one line per mistake, exit codes, and the console script that dispatches to them."""
+"""Code shared by the verbs: one-line errors, exit codes, and the console script that dispatches to the verbs."""
 
 import argparse
 import contextlib
@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from raynas_snn import __version__
-from raynas_snn.errors import EXIT_FAILURE, EXIT_INTERRUPTED, UserError
-from raynas_snn.suggest import did_you_mean
+from raynas_snn.core.errors import EXIT_FAILURE, EXIT_INTERRUPTED, UserError
+from raynas_snn.core.text import did_you_mean
 
 Arguments = Sequence[str] | None
 
@@ -32,7 +32,7 @@ _VERBS = {
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that shows the exit codes, takes no abbreviations, and complains in one line.
+    """An argument parser that shows the exit codes, accepts no abbreviations, and reports errors in one line.
 
     Args:
         prog: The command, as the user types it.
@@ -49,14 +49,14 @@ class Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        """Raises `UserError` in place of printing the usage and leaving."""
+        """Raises `UserError` instead of printing the usage and exiting."""
         words = message.removeprefix("unrecognized arguments: ").split()
         hint = did_you_mean(words[0], self._option_string_actions) if words and words[0].startswith("-") else ""
         raise UserError(f"{message}{hint or f' (see {self.prog} --help)'}")
 
 
 def run_verb(verb: Callable[[Arguments], int], argv: Arguments = None) -> int:
-    """Runs a verb and returns its exit code; a mistake of the user becomes one line on stderr.
+    """Runs a verb and returns its exit code; prints a `UserError` as one line on stderr.
 
     Args:
         verb: Takes the arguments and returns an exit code.

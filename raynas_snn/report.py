@@ -7,12 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from raynas_snn.cli import Arguments, Parser, run_verb
-from raynas_snn.errors import EXIT_DONE
-from raynas_snn.results import ablation_table, networks_table, pareto_table
-from raynas_snn.results.files import plain
-from raynas_snn.results.run_dir import RunDir
-from raynas_snn.results.screen import make_console
-from raynas_snn.results.tables import Report, write_report
+from raynas_snn.core.errors import EXIT_DONE
+from raynas_snn.core.files import plain
+from raynas_snn.core.screen import make_console
+from raynas_snn.run.run_dir import RunDir
+from raynas_snn.tables import ablation_table, networks_table, pareto_table
+from raynas_snn.tables.report_files import Report, write_report
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -39,14 +39,13 @@ def _report(argv: Arguments) -> int:
     if options.json:
         print(json.dumps(report_as_dict(run, report), indent=2))
     else:
-        print_report(run, report)
+        print_report(report)
     return EXIT_DONE
 
 
-def print_report(run: RunDir, report: Report) -> None:
+def print_report(report: Report) -> None:
     """Prints the most important columns of the tables, what to doubt about them, and where they lie."""
     console = make_console()
-    config = run.config()
     console.print(ablation_table.to_terminal(report.rows))
     console.print()
     console.print(ablation_table.SCREEN_NOTE, soft_wrap=True)
@@ -57,7 +56,7 @@ def print_report(run: RunDir, report: Report) -> None:
         console.print(networks_table.screen_note(report.networks), soft_wrap=True)
     if report.pareto is not None:
         console.print()
-        console.print(pareto_table.to_terminal(report.pareto, config, report.parameters))
+        console.print(pareto_table.to_terminal(report.pareto, report.sweep))
         console.print()
         console.print(pareto_table.SCREEN_NOTE, soft_wrap=True)
     for warning in report.warnings:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from rich.console import Console
 
+from raynas_snn.analysis.run_status import OpenTrial, Progress, read_progress
 from raynas_snn.cli import Arguments, Parser, run_verb
-from raynas_snn.errors import EXIT_DONE
-from raynas_snn.results.progress import OpenTrial, Progress, read_progress
-from raynas_snn.results.records import Scalar, TrialRecord
-from raynas_snn.results.run_dir import RunDir
-from raynas_snn.results.screen import make_console, make_table, percent, short_names, short_number, short_scalar
+from raynas_snn.core.errors import EXIT_DONE
+from raynas_snn.core.scalars import Scalar
+from raynas_snn.core.screen import make_console, make_table, percent, short_names, short_number, short_scalar
+from raynas_snn.run.records import TrialRecord
+from raynas_snn.run.run_dir import RunDir
 
 _MAX_SHOWN = 20  # of each way to end
 

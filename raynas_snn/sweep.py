@@ -9,17 +9,20 @@ from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from raynas_snn import registry
 from raynas_snn.cli import Arguments, Parser, run_verb
+from raynas_snn.cluster.compat.supported_ray import check_ray_version
 from raynas_snn.config import Sweep, load_sweep
-from raynas_snn.config.yaml_text import dump
-from raynas_snn.dataset import find_dataset
-from raynas_snn.errors import EXIT_DONE, EXIT_FAILURE, EXIT_INTERRUPTED, StorageFault, UserError, storage_fault
-from raynas_snn.manifest import command_line
-from raynas_snn.plan import Plan, default_run_dir, make_plan
-from raynas_snn.results.run_mirror import RunMirror, refuse_without_storage
+from raynas_snn.config.listing import described_options
+from raynas_snn.config.yaml_text import dump, show
+from raynas_snn.core import registry
+from raynas_snn.core.errors import EXIT_DONE, EXIT_FAILURE, EXIT_INTERRUPTED, StorageFault, UserError, storage_fault
+from raynas_snn.interfaces.dataset import find_dataset
+from raynas_snn.remote.run_copy import RunCopy, refuse_without_storage
+from raynas_snn.run.provenance import command_line
+from raynas_snn.study.plan import Plan, default_run_dir, make_plan
 
 LONGEST_HOURS = 100_000
+_OPTION_COLUMN = 24
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -43,7 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--storage",
         metavar="URL",
-        help="keep a copy there, by which machines that share no disk work together and any of them can continue: "
+        help="keep the run there, by which machines that share no disk work together and any of them can continue: "
         "s3://BUCKET/FOLDER, gs://BUCKET/FOLDER, file:///FOLDER",
     )
     parser.add_argument(
@@ -99,39 +102,40 @@ def _sweep(argv: Arguments) -> int:
         resolved = sweep.resolved()
         print(json.dumps(resolved, indent=2) if options.json else dump(resolved).rstrip())
         return EXIT_DONE
+    check_ray_version()
     _check_data(sweep)
     run_dir = options.run_dir or default_run_dir(sweep)
     if options.storage is None:
         refuse_without_storage(run_dir)
-        mirror, plan = None, make_plan(sweep, run_dir, options.resume)
+        copy, plan = None, make_plan(sweep, run_dir, options.resume)
     else:
-        mirror = RunMirror(options.storage, run_dir)
-        plan = mirror.plan(lambda path: make_plan(sweep, path, options.resume))
-        plan = replace(plan, run_dir=run_dir, storage=str(mirror.storage))
+        copy = RunCopy(options.storage, run_dir)
+        plan = copy.plan(lambda path: make_plan(sweep, path, options.resume))
+        plan = replace(plan, run_dir=run_dir, storage=str(copy.storage))
     if options.dry_run:
         print(json.dumps(plan.as_dict(), indent=2) if options.json else plan.text())
         return EXIT_DONE
-    return _run(plan, mirror, options.address, options.max_hours, options.json)
+    return _run(plan, copy, options.address, options.max_hours, options.json)
 
 
-def _run(plan: Plan, mirror: RunMirror | None, address: str | None, max_hours: float | None, as_json: bool) -> int:
-    from raynas_snn.cluster.orchestrate import run_sweep  # imports ray, which takes seconds
-    from raynas_snn.cluster.quiet import own_stream
+def _run(plan: Plan, copy: RunCopy | None, address: str | None, max_hours: float | None, as_json: bool) -> int:
+    from raynas_snn.cluster.driver.orchestrate import run_sweep  # imports ray, which takes seconds
+    from raynas_snn.cluster.driver.output import own_stream
+    from raynas_snn.core.screen import PlainConsole
     from raynas_snn.report import print_report, report_as_dict
-    from raynas_snn.results.run_dir import RunDir
-    from raynas_snn.results.screen import PlainConsole
-    from raynas_snn.results.tables import write_report
+    from raynas_snn.run.run_dir import RunDir
+    from raynas_snn.tables.report_files import write_report
 
     begun = time.monotonic()
     data = plan.sweep.config.data
     for line in find_dataset(data.name).prepare(data):
         print(f"warning: {line}", file=sys.stderr)
     console = PlainConsole(file=own_stream(stderr=as_json))
-    if mirror is not None:
-        mirror.say = lambda line: console.print(line, soft_wrap=True)
+    if copy is not None:
+        copy.say = lambda line: console.print(line, soft_wrap=True)
     try:
-        with mirror or nullcontext():
-            outcome = run_sweep(plan, address, console, max_hours, begun, mirror)
+        with nullcontext() if copy is None else copy.connected():
+            outcome = run_sweep(plan, address, console, max_hours, begun, copy)
             run = RunDir.open(plan.run_dir)
             report = write_report(run)
     except (OSError, StorageFault) as error:  # Ray and Tune write there, too
@@ -142,7 +146,7 @@ def _run(plan: Plan, mirror: RunMirror | None, address: str | None, max_hours: f
     if as_json:
         print(json.dumps({**report_as_dict(run, report), **asdict(outcome)}, indent=2), file=own_stream(stderr=False))
     elif outcome.exit_code not in (EXIT_INTERRUPTED, EXIT_FAILURE):
-        print_report(run, report)
+        print_report(report)
     return outcome.exit_code
 
 
@@ -156,12 +160,18 @@ def _check_data(sweep: Sweep) -> None:
 def _print_listing(kind: str, as_json: bool) -> None:
     rows = registry.listing(kind)
     if as_json:
-        things = [{"name": name, "description": text, "from": origin} for name, text, origin in rows]
+        things = [
+            {"name": name, "description": text, "from": origin, "options": described_options(kind, name)}
+            for name, text, origin in rows
+        ]
         print(json.dumps({kind: things}, indent=2))
         return
     width = max(len(name) for name, _, _ in rows)
     for name, text, origin in rows:
         print(f"{name:<{width}}  {text}" + ("" if origin == "built in" else f" [{origin}]"))
+        for option in described_options(kind, name):
+            written = f"{option['name']}: {show(option['default'])}"
+            print(f"{'':<{width}}    {written:<{_OPTION_COLUMN}} {option['takes']}; {option['description']}")
 
 
 if __name__ == "__main__":

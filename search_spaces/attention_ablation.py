@@ -1,6 +1,6 @@
 """The published comparison: the same search without attention, with CT and with MA."""
 
-from raynas_snn.space import SearchSpace
+from raynas_snn.config.search_space import SearchSpace
 from search_spaces.darts_snn import darts_snn
 
 

@@ -1,6 +1,6 @@
 """CT-DARTS: the DARTS cell with channel-temporal attention."""
 
-from raynas_snn.space import SearchSpace
+from raynas_snn.config.search_space import SearchSpace
 from search_spaces.darts_snn import darts_snn
 
 

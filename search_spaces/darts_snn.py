@@ -1,6 +1,6 @@
 """The DARTS cell with every ReLU replaced by a LIF neuron, and the published settings of MA-DARTS."""
 
-from raynas_snn.space import SearchSpace
+from raynas_snn.config.search_space import SearchSpace
 
 
 def darts_snn() -> SearchSpace:

@@ -1,6 +1,6 @@
 """MA-DARTS: the DARTS cell with multi-dimensional attention."""
 
-from raynas_snn.space import SearchSpace
+from raynas_snn.config.search_space import SearchSpace
 from search_spaces.darts_snn import darts_snn
 
 

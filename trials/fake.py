@@ -4,8 +4,8 @@ import math
 import random
 
 from raynas_snn.config.schema import TrialConfig
-from raynas_snn.training.strategies import search_epochs
-from raynas_snn.trial import Metrics, TrialContext, TrialRecipe
+from raynas_snn.interfaces.trial import Metrics, TrialContext, TrialRecipe
+from raynas_snn.training.strategy import search_epochs
 
 
 def fake(trial: TrialConfig, context: TrialContext) -> Metrics:

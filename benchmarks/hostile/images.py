@@ -15,8 +15,8 @@ from PIL import Image
 from hostile.inputs import TEXTS, Harm, damaged, lay_out, nonsense, plant, put
 from hostile.place import Call, Place
 from raynas_snn.config.schema import DataConfig
-from raynas_snn.dataset import find_dataset
-from raynas_snn.errors import UserError
+from raynas_snn.core.errors import UserError
+from raynas_snn.interfaces.dataset import find_dataset
 
 
 @functools.cache
@@ -43,7 +43,7 @@ def hostile_image(random: Random) -> bytes:
 
 
 def attack_image(random: Random, place: Place) -> Call:
-    from raynas_snn.training.decoding import UnreadableImageError, decode
+    from raynas_snn.data.decoding import UnreadableImageError, decode
 
     path = place.folder / "a.png"
     path.write_bytes(hostile_image(random))

@@ -18,7 +18,7 @@ TEXTS = (
     "\0", "a\0b", "\x1b[2J\x1b]0;title\x07", "\n", "a\r\nb", "\t", "\u202e\u2066", "\ud800", "\udcff", "\U0001f642",
     "é", "\x85", "\u2028", "NaN", ".inf", "1e999", "-0", "0x10", "0o7", "1_000", "true", "null", "~", "~nobody_here/x",
     "<script>alert(1)</script>", "a|b`c*_d_", "\\input{x}", "$HOME", "%s{0}", "]]>", "'\"", "&amp;", "=1+1",
-    "json:loads", "no.such.module:thing", "raynas_snn.errors:UserError", "trials.fake:RECIPE", "a.b", "::", "é:ü",
+    "json:loads", "no.such.module:thing", "raynas_snn.core.errors:UserError", "trials.fake:RECIPE", "a.b", "::", "é:ü",
     "p0000-s0", "accuracy", "maximize", "choice", "ma", "ct", "grid", "tpe", "nsga2", "random", "fixed", "finished",
     "model.decay",
 )

@@ -1,7 +1,7 @@
 """Run directories that are not what they were, for all that reads them."""
 
 import contextlib
-import fcntl
+import dataclasses
 import functools
 import io
 import json
@@ -18,13 +18,14 @@ from raynas_snn import report, status, sweep
 from raynas_snn.config import Sweep, load_sweep
 from raynas_snn.config.schema import TrialConfig
 from raynas_snn.config.yaml_text import dump, parse
-from raynas_snn.earlier import read_lessons
-from raynas_snn.errors import EXIT_DONE, EXIT_TRIALS_FAILED, EXIT_USAGE, UserError
-from raynas_snn.manifest import build_manifest
-from raynas_snn.results.files import write_json
-from raynas_snn.results.records import TrialRecord
-from raynas_snn.results.run_dir import RunDir
-from raynas_snn.trial import TrialContext
+from raynas_snn.core.errors import EXIT_DONE, EXIT_TRIALS_FAILED, EXIT_USAGE, UserError
+from raynas_snn.core.files import write_json
+from raynas_snn.interfaces.trial import TrialContext
+from raynas_snn.run.holder import Holder
+from raynas_snn.run.provenance import build_manifest
+from raynas_snn.run.records import TrialRecord
+from raynas_snn.run.run_dir import RunDir
+from raynas_snn.study.warm_start import read_warm_start
 from trials.fake import fake
 
 RUN_FILES = ("config.yaml", "manifest.json", "trials.jsonl", "lock", "study.journal", "trials", "tb", "report")
@@ -43,7 +44,7 @@ def finished_run() -> dict[str, bytes]:
         for number, attention in enumerate(("ct", "ma")):
             outer = {"model.attention": attention, "model.num_steps": 2, "model.decay": 0.2, "retrain.batch_size": 32}
             if attention == "ma":
-                outer["model.attention_reduction"] = 4
+                outer["model.attention.reduction"] = 4
             for repeat in range(2):
                 _finish(made.trial_config(number, repeat, outer), run)
         return _files_in(run.path)
@@ -160,7 +161,7 @@ def attack_dry_run(random: Random, place: Place) -> Call:
 
 def attack_warm_start(random: Random, place: Place) -> Call:
     learner = _learner(damage_run(random, place))
-    return lambda: read_lessons(learner)
+    return lambda: read_warm_start(learner)
 
 
 @functools.cache
@@ -181,7 +182,7 @@ def attack_settings(random: Random, place: Place) -> Call:
     name = random.choice(("config.yaml", "manifest.json"))
     lay_out(place.folder / "run", {**finished_run(), name: garbled(random, name, finished_run()[name])})
     run = RunDir(place.folder / "run")
-    return run.config if name == "config.yaml" else run.manifest
+    return run.sweep if name == "config.yaml" else run.manifest
 
 
 def attack_trial_folder(random: Random, place: Place) -> Call:
@@ -199,24 +200,18 @@ def attack_trial_folder(random: Random, place: Place) -> Call:
         if name == "curve.csv":
             trial.append_curve({"epoch": 9, "phase": "retrain", "new": 1.0})
             return trial.last_epoch()
-        return trial.read_config() if name == "config.json" else trial.read_result()
+        return trial.read_trial() if name == "config.json" else trial.read_result()
 
     return call
 
 
 def attack_lock(random: Random, place: Place) -> Call:
-    entry = {"host": "elsewhere", "pid": 1, "since": "2026-01-01T00:00:00+00:00"}
+    # Just written, so that somebody elsewhere seems to be at work.
+    entry = dataclasses.asdict(Holder("0123456789ab", "elsewhere", 1, "2026-01-01T00:00:00+00:00", "boot", 1))
     files = {name: finished_run()[name] for name in ("config.yaml", "manifest.json")}
     files["lock"] = hostile_json(random, entry) if random.random() < 0.8 else nonsense(random)
     run = place.folder / "run"
     lay_out(run, files)
     if random.random() < 0.05:
         plant(random, run / "lock", place.outside)
-        return lambda: RunDir.open(run).holder()
-
-    def call() -> object:
-        with (run / "lock").open("rb") as held:
-            fcntl.flock(held, fcntl.LOCK_EX)  # so that somebody seems to be at work
-            return str(RunDir.open(run).holder())
-
-    return call
+    return lambda: str(RunDir.open(run).holder())

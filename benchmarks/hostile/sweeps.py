@@ -5,19 +5,19 @@ from typing import Any
 
 from hostile.inputs import TEXTS, changed, damaged, hostile_value, nonsense, plant
 from hostile.place import Call, Place
-from raynas_snn import registry
 from raynas_snn.config import load_sweep
-from raynas_snn.config.outer import VARIABLE_SECTIONS
 from raynas_snn.config.schema import SECTIONS
+from raynas_snn.config.search_parameter import VARIABLE_SECTIONS
 from raynas_snn.config.yaml_text import dump
+from raynas_snn.core import registry
 
 SWEEP: dict[str, Any] = {
     "name": "fuzzed",
     "space": "darts_snn",
     "trial": "fake",
     "model": {
-        "attention": {"choice": ["none", "ct", "ma"]},
-        "attention_reduction": {"choice": [4, 16], "when": {"model.attention": ["ma"]}},
+        "attention": {"choice": ["none", "ct", "ma"], "reduction": {"choice": [4, 16]}, "time_kernel": 5},
+        "surrogate": {"name": "atan", "alpha": 3},
         "num_steps": {"int": [1, 4]},
         "decay": {"float": [0.1, 0.9], "log": True},
         "channels": 8,
@@ -28,28 +28,30 @@ SWEEP: dict[str, Any] = {
         "num_trials": 4,
         "num_seeds": 2,
         "objectives": {"accuracy": "maximize", "spikes": "minimize"},
-        "points": [{"model.attention": "ct"}, {"model.attention": "ma", "model.attention_reduction": 4}],
+        "points": [{"model.attention": "ct"}, {"model.attention": "ma", "model.attention.reduction": 4}],
         "max_params": 10**9,
     },
 }
 GRID: dict[str, Any] = {
     "name": "grid",
     "model": {
-        "attention": {"choice": ["none", "ct", "ma"]},
-        "attention_reduction": {"choice": [4, 16], "when": {"model.attention": ["ma"]}},
-        "attention_spatial_kernel": {
-            "choice": [3, 5],
-            "when": {"model.attention_reduction": 4, "model.attention": "ma"},
+        "attention": {
+            "choice": ["none", "ct", "ma"],
+            "reduction": {"choice": [4, 16]},
+            "spatial_kernel": {"choice": [3, 5], "when": {"model.attention.reduction": 4, "model.attention": "ma"}},
         },
         "decay": {"choice": [0, 0.5, 1]},
     },
     "search": {
-        "strategy": {"choice": ["darts", "evolution"]},
-        "evolution_population": {"choice": [2, 9], "when": {"search.strategy": "evolution", "model.decay": [0, 1]}},
+        "strategy": {
+            "choice": ["darts", "evolution"],
+            "population": {"choice": [2, 9], "when": {"search.strategy": "evolution", "model.decay": [0, 1]}},
+        },
     },
     "sweep": {"sampler": "grid", "num_seeds": 2, "num_trials": None},
 }
 FIELDS = [f"{section}.{field}" for section, model in SECTIONS.items() for field in model.model_fields]
+FIELDS += ["model.attention.reduction", "model.attention.window", "search.strategy.genotype", "data.image_size"]
 
 
 def sweep_text(random: Random) -> bytes:
@@ -126,12 +128,17 @@ def attack_points(random: Random, place: Place) -> Call:
 def attack_names(random: Random, place: Place) -> Call:  # noqa: ARG001
     kind = random.choice(registry.KINDS) if random.random() < 0.9 else random.choice(TEXTS)
     known = [name for names in registry.BUILT_INS.values() for name in names]
-    paths = ["raynas_snn.errors:UserError", "raynas_snn.errors:Nothing", "raynas_snn.errors:UserError.x", "no.module:x"]
+    paths = [
+        "raynas_snn.core.errors:UserError",
+        "raynas_snn.core.errors:Nothing",
+        "raynas_snn.core.errors:UserError.x",
+        "no.module:x",
+    ]
     name = random.choice([*known, *TEXTS, *paths])
     if random.random() < 0.6:
         name = damaged(random, name.encode(errors="surrogatepass")).decode(errors="surrogateescape")
     if kind not in registry.KINDS:
         return lambda: registry.listing(kind)
-    if name.startswith("raynas_snn.errors:") or name in registry.BUILT_INS[kind]:
+    if name.startswith("raynas_snn.core.errors:") or name in registry.BUILT_INS[kind]:
         return lambda: registry.resolve(kind, name)
     return lambda: registry.check(kind, name)  # importing whatever module there is would run it

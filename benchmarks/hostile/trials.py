@@ -13,9 +13,9 @@ import numpy as np
 
 from hostile.inputs import Harm, damaged, hostile_json, nonsense, plant
 from hostile.place import Call, Place
-from raynas_snn.errors import UserError
-from raynas_snn.results.cells import draw_cells
-from raynas_snn.trial import TrialContext
+from raynas_snn.core.errors import UserError
+from raynas_snn.interfaces.trial import TrialContext
+from raynas_snn.tables.cell_drawing import draw_cells
 
 GENOTYPE = {
     kind: [
@@ -27,7 +27,7 @@ GENOTYPE = {
 
 
 def attack_genotype(random: Random, place: Place) -> Call:
-    from raynas_snn.training.unsearched import read_genotype
+    from raynas_snn.training.strategies.baseline_strategies import read_genotype
 
     file = place.folder / "genotype.json"
     if random.random() < 0.02:
@@ -43,7 +43,7 @@ def attack_genotype(random: Random, place: Place) -> Call:
 
 
 def attack_split(random: Random, place: Place) -> Call:
-    from raynas_snn.training.data import search_split
+    from raynas_snn.training.device_images import search_split
     from raynas_snn.training.distributed import World
 
     buffer = io.BytesIO()

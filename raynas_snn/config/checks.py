@@ -1,32 +1,22 @@
-"""What must hold between fields, and between a sweep file and the registry."""
+"""Checks between fields, and between a sweep file and the registry."""
 
-from raynas_snn import registry
-from raynas_snn.config.layers import FieldPath, Problem
-from raynas_snn.config.points import read_point
-from raynas_snn.config.sweep import Sweep, genotype_file
+from raynas_snn.config.component import absolute
+from raynas_snn.config.initial_points import read_point
+from raynas_snn.config.precedence import Problem
+from raynas_snn.config.resolved_sweep import Sweep
 from raynas_snn.config.yaml_text import show
-from raynas_snn.errors import UserError
+from raynas_snn.core import registry
+from raynas_snn.core.errors import UserError
 
 _LARGEST_GRID = 100_000
-_NAMES: dict[FieldPath, str] = {
-    ("trial",): "trials",
-    ("data", "name"): "datasets",
-    ("model", "attention"): "attentions",
-    ("model", "neuron"): "neurons",
-    ("model", "surrogate"): "surrogates",
-    ("search", "strategy"): "strategies",
-    ("sweep", "sampler"): "samplers",
-}
-
-
 _LEARNS_NOTHING = ("grid", "random")
 _TRAINS_NO_SUPERNET = ("random", "sahd", "fixed")
 
 
 def find_problems(sweep: Sweep) -> list[Problem]:
-    """Returns everything that is wrong although each field is right on its own."""
+    """Returns all problems of a configuration whose fields are each valid on their own."""
     return [
-        *_check_names(sweep),
+        *_check_trial(sweep),
         *_check_sampler(sweep),
         *_check_proposals(sweep),
         *_check_search(sweep),
@@ -35,36 +25,32 @@ def find_problems(sweep: Sweep) -> list[Problem]:
     ]
 
 
-def _check_names(sweep: Sweep) -> list[Problem]:
-    problems = []
-    for path, kind in _NAMES.items():
-        for name in sweep.values_of(".".join(path)):
-            try:
-                registry.check(kind, name)
-            except UserError as error:
-                problems.append(Problem(path, str(error)))
-                break  # looking for the nearest known name takes its time
-    return problems
+def _check_trial(sweep: Sweep) -> list[Problem]:
+    try:
+        registry.check("trials", sweep.config.trial)
+    except UserError as error:
+        return [Problem(("trial",), str(error))]
+    return []
 
 
 def _check_sampler(sweep: Sweep) -> list[Problem]:
     settings = sweep.config.sweep
-    if settings.sampler == "grid":
+    if settings.sampler.name == "grid":
         for parameter in sweep.outer:
             if parameter.kind != "choice":
                 written = show(parameter.as_dict())
                 text = f"a grid has no place for {written}: use choice, or sweep.sampler random, tpe or nsga2"
-                return [Problem((parameter.section, parameter.field), text)]
+                return [Problem(parameter.keys, text)]
         if sweep.num_proposals() > _LARGEST_GRID:
             text = f"the grid has {sweep.num_proposals()} proposals: set sweep.num_trials, or use sampler random"
             return [Problem(("sweep", "sampler"), text)]
         return []
     problems = []
     if settings.num_trials is None:
-        text = f"null is not allowed with sampler '{settings.sampler}': say how many proposals to make"
+        text = f"null is not allowed with sampler '{settings.sampler.name}': say how many proposals to make"
         problems.append(Problem(("sweep", "num_trials"), text))
     if not sweep.outer:
-        text = f"'{settings.sampler}' has nothing to vary: give a model field as {{choice: [a, b]}} or use grid"
+        text = f"'{settings.sampler.name}' has nothing to vary: give a model field as {{choice: [a, b]}} or use grid"
         problems.append(Problem(("sweep", "sampler"), text))
     return problems
 
@@ -72,7 +58,7 @@ def _check_sampler(sweep: Sweep) -> list[Problem]:
 def _check_proposals(sweep: Sweep) -> list[Problem]:
     """What goes beside a sampler must make sense to it."""
     settings, problems = sweep.config.sweep, []
-    if settings.points and settings.sampler == "grid":
+    if settings.points and settings.sampler.name == "grid":
         text = "a grid makes every combination anyway, in its own order; use sweep.sampler random, tpe or nsga2"
         problems.append(Problem(("sweep", "points"), text))
     if settings.num_trials is not None and settings.num_trials < len(settings.points):
@@ -84,24 +70,21 @@ def _check_proposals(sweep: Sweep) -> list[Problem]:
         except ValueError as error:
             problems.append(Problem(("sweep", "points"), f"point {number}: {error}"))
             break
-    if settings.warm_start is not None and settings.sampler in _LEARNS_NOTHING:
-        text = f"sampler '{settings.sampler}' learns nothing from other runs; use sweep.sampler tpe or nsga2"
+    if settings.warm_start is not None and settings.sampler.name in _LEARNS_NOTHING:
+        text = f"sampler '{settings.sampler.name}' learns nothing from other runs; use sweep.sampler tpe or nsga2"
         problems.append(Problem(("sweep", "warm_start"), text))
-    if settings.population_size is not None and settings.sampler in (*_LEARNS_NOTHING, "tpe"):
-        text = f"has no effect with sampler '{settings.sampler}'; it goes with nsga2"
-        problems.append(Problem(("sweep", "population_size"), text))
     return problems
 
 
 def _check_search(sweep: Sweep) -> list[Problem]:
     problems = []
     strategies = sweep.values_of("search.strategy")
-    for written in sweep.values_of("search.genotype") if "fixed" in strategies else ():
-        if written is None and not _has_genotype_when_fixed(sweep):
-            text = "'fixed' needs search.genotype, a file with the cells such as a trial's genotype.json"
-            problems.append(Problem(("search", "strategy"), text))
-        elif written is not None and not _is_file(written):
-            problems.append(Problem(("search", "genotype"), f"there is no file {written!r}"))
+    for written in sweep.values_of("search.strategy.genotype") if "fixed" in strategies else ():
+        path = ("search", "strategy", "genotype")
+        if written is None:
+            problems.append(Problem(path, "'fixed' needs a file with the cells, such as a trial's genotype.json"))
+        elif not _is_file(written):
+            problems.append(Problem(path, f"there is no file {written!r}"))
     warmup, epochs = max(sweep.values_of("search.warmup_epochs")), min(sweep.values_of("search.epochs"))
     if warmup >= epochs:
         text = f"{warmup} leaves none of search.epochs = {epochs} for alpha; it must be below"
@@ -117,18 +100,9 @@ def _check_search(sweep: Sweep) -> list[Problem]:
     return problems
 
 
-def _has_genotype_when_fixed(sweep: Sweep) -> bool:
-    """Whether a condition gives every trial with strategy fixed its cells."""
-    conditions = [parameter.when for parameter in sweep.outer if parameter.path == "search.genotype"]
-    return any(
-        bool(when) and all(path == "search.strategy" and "fixed" in levels for path, levels in when)
-        for when in conditions
-    )
-
-
 def _is_file(written: str) -> bool:
     try:
-        return genotype_file(written).is_file()
+        return absolute(written).is_file()
     except OSError:  # a name that is too long
         return False
 

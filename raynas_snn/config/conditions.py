@@ -1,25 +1,25 @@
-"""Conditions: outer parameters that take part in a proposal only where other choices have certain levels.
+"""Conditions: outer parameters that are part of a proposal only if other choices have certain levels.
 
-A parameter whose condition does not hold is absent from the proposal, and its field keeps the value that it would
-have if the sweep file did not mention it. So a proposal is made parents first, and no two differ in nothing but
-what has no effect.
+A parameter whose condition does not hold is absent from the proposal, and its field keeps the value that it would have
+if the sweep file did not mention it. A proposal is therefore built parents first, and no two proposals differ only in
+parameters without effect.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from raynas_snn.config.outer import OuterParameter
-from raynas_snn.config.schema import Scalar
+from raynas_snn.config.search_parameter import OuterParameter
 from raynas_snn.config.yaml_text import show
-from raynas_snn.errors import UserError
-from raynas_snn.suggest import did_you_mean
+from raynas_snn.core.errors import UserError
+from raynas_snn.core.scalars import Scalar
+from raynas_snn.core.text import did_you_mean
 
 _MOST_CASES = 10_000
 
 
 def in_order(parameters: Sequence[OuterParameter]) -> list[OuterParameter]:
-    """Returns the parameters with parents before children, else as they are; those on a circle are left out."""
+    """Returns the parameters with parents before children, otherwise in the given order; omits those in a cycle."""
     ordered: list[OuterParameter] = []
     waiting = list(parameters)
     placed: set[str] = set()
@@ -35,7 +35,7 @@ def is_active(parameter: OuterParameter, values: Mapping[str, Scalar]) -> bool:
 
     Args:
         parameter: The parameter.
-        values: The proposal, as far as its parents are concerned; inactive parents are absent.
+        values: The proposal, at least the values of its parents; inactive parents are absent.
     """
     return all(path in values and values[path] in levels for path, levels in parameter.when)
 
@@ -53,7 +53,7 @@ def active_parameters(parameters: Sequence[OuterParameter], values: Mapping[str,
 
 
 def combinations(parameters: Sequence[OuterParameter]) -> Iterator[dict[str, Scalar]]:
-    """Yields every proposal that choices can make, each once, the last parameter changing fastest."""
+    """Yields every combination of levels of the choices once, the last parameter changing fastest."""
     yield from _extend(in_order(parameters), {})
 
 
@@ -68,13 +68,13 @@ def _extend(parameters: Sequence[OuterParameter], values: dict[str, Scalar]) -> 
 
 
 def count_combinations(parameters: Sequence[OuterParameter]) -> int:
-    """Counts what `combinations` yields, without going through them.
+    """Counts the combinations without enumerating them.
 
-    Of the levels chosen so far, nothing matters but which later parameters they have shut out; so choices are taken
-    together that leave the same ones, and children come right behind their parents.
+    All that matters of the levels chosen so far is which later parameters they exclude. Partial combinations that
+    exclude the same parameters are therefore counted together, and children come right after their parents.
 
     Raises:
-        UserError: If conditions are so entangled that this takes for ever.
+        UserError: If the conditions are too complex for this to end in reasonable time.
     """
     counts: Counter[frozenset[str]] = Counter([frozenset()])  # by the later parameters that are shut out
     for parameter in _children_first(parameters):
@@ -108,7 +108,7 @@ def _children_first(parameters: Sequence[OuterParameter]) -> list[OuterParameter
 
 
 def find_mistakes(parameters: Sequence[OuterParameter]) -> list[tuple[OuterParameter, str]]:
-    """Returns what is wrong with the conditions, each with the parameter that has it."""
+    """Returns the mistakes in conditions, each with its parameter."""
     known = {parameter.path: parameter for parameter in parameters}
     mistakes = [
         (one, text) for one in parameters for path, levels in one.when if (text := _wrong(one, path, levels, known))
@@ -137,7 +137,7 @@ def _wrong(parameter: OuterParameter, path: str, levels: Sequence[Scalar], known
 
 
 def with_levels_of_parents(parameters: Sequence[OuterParameter]) -> tuple[OuterParameter, ...]:
-    """Writes conditions in the levels of the parents: 1 and 1.0 are the same level of a fraction."""
+    """Converts the levels in conditions to those of the parents: 1 and 1.0 are the same level of a float field."""
     known = {parameter.path: parameter for parameter in parameters}
     return tuple(
         replace(

@@ -1,13 +1,15 @@
 """What pydantic finds wrong, in words: the value, what would be right, and the nearest right word."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from raynas_snn.config.layers import FieldPath, Problem
+from raynas_snn.config.component import Component
+from raynas_snn.config.precedence import FieldPath, Problem
 from raynas_snn.config.yaml_text import show
-from raynas_snn.suggest import did_you_mean
+from raynas_snn.core.text import did_you_mean
 
 _NOUNS = {
     "integer": "a whole number",
@@ -30,23 +32,46 @@ def explain(error: ValidationError, model: type[BaseModel], values: Mapping[str,
     for details in error.errors(include_url=False):
         owner, path = _locate(model, details["loc"])
         if path not in problems:
-            problems[path] = _explain_field(owner, path[-1], _value_at(values, path), dict(details))
+            problems[path] = _explain_field(owner, path, _value_at(values, path), dict(details))
     return [Problem(path, text) for path, text in problems.items()]
 
 
-def _explain_field(owner: type[BaseModel], field: str, value: Any, details: dict[str, Any]) -> str:
+def unknown_key(key: str, known: Sequence[str], what: str = "unknown key") -> str:
+    """What to tell about a key that should not be there: the nearest that may, else all."""
+    return f"{what}{did_you_mean(key, known) or '; known: ' + (', '.join(known) or 'none')}"
+
+
+def describe(owner: type[BaseModel], field: str) -> str:
+    """What a field takes, in words."""
+    return _describe(_schemas(owner)[field])
+
+
+def _explain_field(owner: type[BaseModel], path: FieldPath, value: Any, details: dict[str, Any]) -> str:
+    if not path:  # what must hold between fields
+        return str(details.get("ctx", {}).get("error", details["msg"]))
+    field = path[-1]
     if details["type"] == "extra_forbidden":
-        known = list(owner.model_fields)
-        return f"unknown key{did_you_mean(field, known) or '; known: ' + ', '.join(known)}"
+        return unknown_key(field, list(owner.model_fields))
     if details["type"] == "missing":
         return "is missing"
     if details["type"] == "value_error":
         return f"{show(value)} is not allowed: {details['ctx']['error']}"
-    schema = owner.model_json_schema()["properties"][field]
+    if details["type"] == "model_type":
+        is_component = issubclass(owner, Component) and len(path) > 1
+        wanted = "a name, or {name: a, option: value}" if is_component else "a section of fields"
+        return f"{show(value)} is not allowed: must be {wanted}"
+    schema = _schemas(owner)[field]
     word = details["input"]
     texts = [known for known in _words(schema) if isinstance(known, str)]
     hint = did_you_mean(word, texts) if isinstance(word, str) else ""
     return f"{show(value)} is not allowed: must be {_describe(schema)}{hint}"
+
+
+@functools.cache
+def _schemas(owner: type[BaseModel]) -> dict[str, Any]:
+    """The JSON schema of each field; making them takes milliseconds, and thousands of values may be wrong."""
+    schemas: dict[str, Any] = owner.model_json_schema()["properties"]
+    return schemas
 
 
 def _locate(model: type[BaseModel], location: tuple[int | str, ...]) -> tuple[type[BaseModel], FieldPath]:
@@ -76,14 +101,15 @@ def _describe(schema: Mapping[str, Any]) -> str:
     if "anyOf" in schema:
         return " or ".join(_describe(member) for member in schema["anyOf"])
     if schema.get("type") == "array":
-        return f"a list of {_describe(schema['items'])}"
+        return f"a list of {_describe(schema.get('items', {}))}"
     if schema.get("type") == "object":
         keys = schema.get("propertyNames", {"type": "string"})
         mapping = "a non-empty mapping" if schema.get("minProperties") else "a mapping"
-        return f"{mapping} of {_describe(keys)} to {_describe(schema['additionalProperties'])}"
+        values = schema.get("additionalProperties")
+        return f"{mapping} of {_describe(keys)} to {_describe(values if isinstance(values, dict) else {})}"
     if words := _words(schema):
         return " or ".join(show(word) for word in words)
-    return _NOUNS[schema["type"]] + _describe_bounds(schema)
+    return _NOUNS.get(schema.get("type", ""), "anything") + _describe_bounds(schema)
 
 
 def _describe_bounds(schema: Mapping[str, Any]) -> str:

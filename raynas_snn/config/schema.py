@@ -1,19 +1,30 @@
 """What a sweep file may hold: every field with its type, bounds, default and meaning.
 
 All models are frozen and strict: no key that is not listed here, no text where a number belongs, no NaN.
-Whole numbers are fine where a fraction is asked for. Names (``attention``, ``sampler``, ...) are plain text
-here; the loader looks them up in the registry.
+Whole numbers are fine where a fraction is asked for. Components (``attention``, ``sampler``, ...) are a name with
+options here, whatever they are; the loader looks both up in the registry.
 """
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-Scalar = str | int | float | bool
+from raynas_snn.config.component import (
+    Component,
+    NamedAttention,
+    NamedNeuron,
+    NamedSampler,
+    NamedScheduler,
+    NamedStrategy,
+    NamedSurrogate,
+    absolute,
+)
+from raynas_snn.core.options import FileName
+from raynas_snn.core.scalars import Scalar
+
 AttentionScope = Literal["every_cell", "last_cell"]
-AttentionWindow = Literal["centred", "causal", "per_step"]
 StemStride = Literal[1, 2, 4, 8]
 Precision = Literal["float32", "tf32", "bfloat16"]
 Objective = Literal["accuracy", "search_accuracy", "spikes", "sops", "energy_uj", "params"]
@@ -24,28 +35,6 @@ Reductions = Annotated[list[Annotated[int, Field(ge=0, le=19)]], Field(max_lengt
 DropPath = Annotated[float, Field(ge=0, le=0.9)]
 
 
-def _odd(value: int) -> int:
-    if value % 2 == 0:
-        raise ValueError("must be odd, so that it has a middle")
-    return value
-
-
-Kernel = Annotated[int, Field(ge=1, le=31), AfterValidator(_odd)]
-
-
-def _possible(value: str) -> str:
-    if "\0" in value or len(value) > _LONGEST_PATH:
-        raise ValueError("no file can have this name")
-    try:
-        Path(value).expanduser()
-    except RuntimeError:
-        raise ValueError("there is no user of this name") from None
-    return value
-
-
-FileName = Annotated[str, AfterValidator(_possible)]
-
-_LONGEST_PATH = 4095  # characters that Linux takes
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -54,23 +43,24 @@ class _Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
+    def value_at(self, path: str) -> Any:
+        """The value of a field by its dotted path, ``"model.decay"``; None if there is no such field.
+
+        That of a component is its name, ``"model.attention"``; options have paths of their own,
+        ``"model.attention.reduction"``.
+        """
+        value: Any = self
+        for name in path.split("."):
+            value = dict(value).get(name) if isinstance(value, BaseModel) else None
+        return value.name if isinstance(value, Component) else value
+
 
 class ModelConfig(_Settings):
     """The spiking network: neuron, attention, width and depth of the derived network."""
 
-    attention: str = Field("none", description="Attention that weighs a cell's output (registry: attentions).")
-    attention_reduction: int = Field(
-        16, ge=1, le=1024, description="r, how much the MLP of temporal, channel and ma narrows."
+    attention: NamedAttention = Field(
+        NamedAttention(name="none"), description="Attention that weighs a cell's output (registry: attentions)."
     )
-    attention_spatial_kernel: Kernel = Field(7, description="Side of the convolution of spatial and ma.")
-    attention_channel_kernel: Kernel | None = Field(
-        None, description="Height over channels of the convolution of ct; null follows ECA's rule."
-    )
-    attention_time_kernel: Kernel = Field(3, description="Width over time of the convolution of ct.")
-    attention_window: AttentionWindow = Field(
-        "centred", description="Steps that ct looks at: around a step, up to a step, or each by itself."
-    )
-    attention_fold_time: bool = Field(False, description="Let the MLP of ma see all steps at once, C * T inputs.")
     num_steps: int = Field(2, ge=1, le=64, description="T, time steps per image.")
     channels: Channels = Field(16, description="C, width of the derived network before the first reduction.")
     layers: Layers = Field(6, description="Cells of the derived network.")
@@ -81,7 +71,7 @@ class ModelConfig(_Settings):
     stem_stride: StemStride | None = Field(
         None, description="Down-sampling before the cells; null takes the least that brings images below 64 pixels."
     )
-    neuron: str = Field("lif", description="Neuron model (registry: neurons).")
+    neuron: NamedNeuron = Field(NamedNeuron(name="lif"), description="Neuron model (registry: neurons).")
     decay: float = Field(
         0.2,
         ge=0,
@@ -89,15 +79,18 @@ class ModelConfig(_Settings):
         description="Share of the membrane potential kept per step; `tau`, the paper's name, is an alias.",
     )
     v_th: float = Field(0.5, gt=0, le=100, description="Threshold of the membrane potential.")
-    surrogate: str = Field("rectangular", description="Stands in for the spike's derivative (registry: surrogates).")
+    surrogate: NamedSurrogate = Field(
+        NamedSurrogate(name="rectangular"), description="Stands in for the spike's derivative (registry: surrogates)."
+    )
     detach_reset: bool = Field(False, description="Keep gradients from flowing through the reset gate.")
 
 
 class SearchConfig(_Settings):
     """How the cells are found."""
 
-    strategy: str = Field("darts", description="How the cells are found (registry: strategies).")
-    genotype: FileName | None = Field(None, description="File with the cells that strategy fixed takes.")
+    strategy: NamedStrategy = Field(
+        NamedStrategy(name="darts"), description="How the cells are found (registry: strategies)."
+    )
     epochs: int = Field(40, ge=1, le=100_000, description="Epochs of the search.")
     batch_size: int = Field(64, ge=2, le=65_536, description="Images per step, over all workers.")
     channels: Channels | None = Field(None, description="Width of the supernet; null takes model.channels.")
@@ -124,20 +117,6 @@ class SearchConfig(_Settings):
     stop_skip_share: float | None = Field(
         None, gt=0, le=1, description="End the search when so large a share of the normal cell's edges are skips."
     )
-    sahd_candidates: int = Field(5000, ge=1, le=10_000_000, description="Random cells that strategy sahd scores.")
-    sahd_formula: Literal["corrected", "released", "normalised"] = Field(
-        "corrected",
-        description="Score of sahd: as we read the paper, as its code is, or all layers alike.",
-    )
-    evolution_population: int = Field(20, ge=2, le=10_000, description="Cells per generation of strategy evolution.")
-    evolution_generations: int = Field(20, ge=1, le=100_000, description="Generations of strategy evolution.")
-    evolution_mutation: float = Field(0.2, ge=0, le=1, description="Chance that an edge mutates.")
-    evolution_spike_exponent: float = Field(
-        -0.08, ge=-10, le=10, description="lambda of the fitness accuracy * (spikes / reference) ** lambda."
-    )
-    evolution_spike_reference: float = Field(
-        110_000.0, gt=0, description="Spikes per image that the fitness is told by."
-    )
 
 
 class RetrainConfig(_Settings):
@@ -162,9 +141,10 @@ class RetrainConfig(_Settings):
     )
 
 
-class DataConfig(_Settings):
-    """The images. What is null is chosen by the data set."""
+class DataConfig(Component):
+    """The images. What is null is chosen by the data set, whose options stand beside these fields."""
 
+    kind: ClassVar[str] = "datasets"
     name: str = Field("digits", description="Data set (registry: datasets).")
     root: FileName = Field(
         "data", description="Folder that holds the data sets; relative to where the sweep is started."
@@ -173,26 +153,19 @@ class DataConfig(_Settings):
     crop_padding: int | None = Field(None, ge=0, le=1024, description="Pixels around an image before a random crop.")
     flip: bool | None = Field(None, description="Mirror training images at random.")
     cutout: int | None = Field(None, ge=0, le=1024, description="Side of the square erased from training images.")
-    image_size: int | None = Field(
-        None, ge=4, le=1024, description="Side that image files are scaled and cropped to; null keeps their size."
-    )
-    grayscale: bool = Field(False, description="Read image files with one channel in place of three.")
-    corrupt: Literal["skip", "error"] = Field(
-        "skip", description="What to do with image files that cannot be read; either way they are named."
-    )
     num_train: int | None = Field(None, ge=2, description="Use only so many training images.")
     num_test: int | None = Field(None, ge=1, description="Use only so many test images.")
 
     @property
     def root_path(self) -> Path:
         """``root`` as an absolute path: workers run in folders of their own."""
-        return Path(self.root).expanduser().absolute()
+        return absolute(self.root)
 
 
 class SweepSettings(_Settings):
     """Which proposals are made, how often each is repeated, and what counts as better."""
 
-    sampler: str = Field("grid", description="Makes the proposals (registry: samplers).")
+    sampler: NamedSampler = Field(NamedSampler(name="grid"), description="Makes the proposals (registry: samplers).")
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of the sampler and of each proposal's first repeat.")
     num_seeds: int = Field(
         1,
@@ -214,22 +187,20 @@ class SweepSettings(_Settings):
     max_params: int | None = Field(None, ge=1, description="Networks with more parameters are not trained.")
     max_spikes: float | None = Field(None, gt=0, description="Networks with more spikes per image are not wanted.")
     max_energy_uj: float | None = Field(None, gt=0, description="Networks that take more energy are not wanted.")
-    population_size: int | None = Field(
-        None, ge=2, le=10_000, description="Proposals per generation of nsga2; null takes Optuna's 50."
-    )
     points: list[dict[str, Scalar]] = Field(
         [], max_length=10_000, description="Proposals to make first: outer parameters by path; the rest is drawn."
     )
     warm_start: FileName | None = Field(None, description="Run directory of another sweep to learn from.")
-    scheduler: Literal["none", "asha"] = Field("none", description="Who stops hopeless trials early.")
-    scheduler_metric: Literal["accuracy", "train_accuracy"] = Field(
-        "accuracy", description="What asha compares; more is better."
+    scheduler: NamedScheduler = Field(
+        NamedScheduler(name="none"), description="Who stops hopeless trials early (registry: schedulers)."
     )
-    grace_epochs: int | None = Field(
-        None, ge=1, le=100_000, description="First epochs that asha leaves alone; null takes the search and one more."
-    )
-    reduction_factor: int = Field(3, ge=2, le=100, description="asha keeps one trial of so many at each rung.")
     max_failures: int = Field(2, ge=0, le=1000, description="Fresh attempts granted to a trial that crashed.")
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """The greatest allowed value of each metric that is limited, by the metric's name."""
+        bounds = {"params": self.max_params, "spikes": self.max_spikes, "energy_uj": self.max_energy_uj}
+        return {metric: bound for metric, bound in bounds.items() if bound is not None}
 
 
 class ResourcesConfig(_Settings):
@@ -281,6 +252,8 @@ class TrialConfig(_Settings):
         outer: The values of the outer parameters that the proposal consists of, by dotted path.
         trial: Kind of trial (registry: trials).
         space: Search space (registry: spaces).
+        sampling: What the sampler has noted of the proposal (``trial``) and of the study (``study``) when it was made,
+            such as nsga2's generation and its parents: Optuna's system attributes.
     """
 
     uid: str
@@ -295,6 +268,7 @@ class TrialConfig(_Settings):
     retrain: RetrainConfig
     resources: ResourcesConfig
     limits: Limits = Limits()
+    sampling: dict[str, dict[str, Any]] = {}
 
 
 class SweepConfig(_Settings):
@@ -320,8 +294,42 @@ class SweepConfig(_Settings):
         return value
 
 
-SECTIONS: dict[str, type[BaseModel]] = {
-    name: field.annotation
-    for name, field in SweepConfig.model_fields.items()
-    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+def sections_of(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
+    """The fields of a model that are models themselves."""
+    return {
+        name: field.annotation
+        for name, field in model.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+    }
+
+
+SECTIONS = sections_of(SweepConfig)
+
+
+class ComponentField(NamedTuple):
+    """Where a sweep file names a component.
+
+    Attributes:
+        path: Of the component; its options follow after it.
+        name_path: Of the field that holds its name.
+        model: What it becomes.
+    """
+
+    path: tuple[str, ...]
+    name_path: tuple[str, ...]
+    model: type[Component]
+
+
+COMPONENTS = [
+    ComponentField(("data",), ("data", "name"), DataConfig),
+    *(
+        ComponentField((section, field), (section, field), model)
+        for section, settings in SECTIONS.items()
+        for field, model in sections_of(settings).items()
+        if issubclass(model, Component)
+    ),
+]
+COMPONENT_FIELDS: dict[tuple[str, ...], type[Component]] = {
+    field.path: field.model for field in COMPONENTS if len(field.path) == 2
 }
+"""The components that are one field of a section, by path."""

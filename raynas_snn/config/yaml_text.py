@@ -1,8 +1,8 @@
-"""YAML in and out, by the core schema of YAML 1.2.
+"""Reads and writes YAML by the core schema of YAML 1.2.
 
-PyYAML reads YAML 1.1, where ``1e-3`` is text, ``no`` is false and ``010`` is eight; and it lets the second of
-two equal keys win. A sweep file deserves better: numbers as people write them, true and false only by these
-names, every key once, keys that are text, and no aliases (a few hundred bytes of them stand for gigabytes).
+PyYAML implements YAML 1.1, where ``1e-3`` is text, ``no`` is false and ``010`` is eight, and it accepts duplicate keys.
+Here numbers have their usual notation, only ``true`` and ``false`` are booleans, keys are unique and are text, and
+aliases are refused, because a few hundred bytes of them can expand to gigabytes.
 """
 
 import re
@@ -28,7 +28,7 @@ _IMPLICIT = [
 
 
 class BrokenYamlError(ValueError):
-    """Text that is no YAML, or YAML that a sweep file may not hold; says in which line and column."""
+    """Text that is not YAML, or YAML that a sweep file may not contain; the message has line and column."""
 
 
 class _Loader(yaml.SafeLoader):

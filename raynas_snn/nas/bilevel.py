@@ -1,6 +1,5 @@
-"""How the cells are searched: alphas on one half of the training set, weights on the other (MA-DARTS Alg. 1)."""
+"""The steps of the bilevel search: alphas on one half of the training set, weights on the other (MA-DARTS Alg. 1)."""
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -8,44 +7,39 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from raynas_snn.nas.alphas import Alphas
 from raynas_snn.nas.drop_path import DropPath
 from raynas_snn.nas.network import Supernet
 
-
-class Alphas(nn.Module):
-    """Architecture parameters: a logit per edge and candidate, one table per kind of cell, shared by all its cells."""
-
-    def __init__(self, num_nodes: int, num_operations: int, generator: torch.Generator | None = None) -> None:
-        super().__init__()
-        num_edges = num_nodes * (num_nodes + 3) // 2
-        shape = (num_edges, num_operations)
-        self.normal = nn.Parameter(1e-3 * torch.randn(shape, generator=generator))
-        self.reduction = nn.Parameter(1e-3 * torch.randn(shape, generator=generator))
-
-    def forward(self) -> tuple[Tensor, Tensor]:
-        """Weights of the candidates, ``softmax`` over each edge (eq. 12): normal, reduction."""
-        return self.normal.softmax(dim=1), self.reduction.softmax(dim=1)
-
-    @torch.no_grad()
-    def entropy(self) -> tuple[float, float]:
-        """Mean entropy over edges as a share of its maximum: 1 = undecided, 0 = one candidate per edge."""
-        entropies = [-(p * p.clamp_min(1e-12).log()).sum(dim=1).mean() for p in self()]
-        most = math.log(self.normal.shape[1])
-        return float(entropies[0]) / most, float(entropies[1]) / most
+Batch = tuple[Tensor, Tensor]  # images [N, C, H, W], labels [N]
 
 
 @dataclass
 class StepResult:
-    """What a step saw, as tensors so that nothing waits for the device: summed loss, correct answers, images."""
+    """Statistics of a step, as tensors to avoid synchronisation: summed loss, number of correct answers, of images."""
 
     loss: Tensor
     correct: Tensor
     images: int
 
-    @classmethod
-    def of(cls, loss: Tensor, logits: Tensor, labels: Tensor) -> "StepResult":
-        """From a mean loss and the logits ``[N, classes]`` of one batch."""
-        return cls(loss.detach() * len(labels), (logits.argmax(dim=1) == labels).sum(), len(labels))
+
+def losses(outputs: tuple[Tensor, Tensor | None], labels: Tensor, auxiliary_weight: float) -> tuple[Tensor, StepResult]:
+    """Cross entropy of a network's answers.
+
+    Args:
+        outputs: Logits ``[N, classes]``, and those of the auxiliary classifier if there is one.
+        labels: ``[N]``.
+        auxiliary_weight: Weight of the auxiliary classifier's loss.
+
+    Returns:
+        The loss to descend on, and the step's statistics, which do not include the auxiliary classifier.
+    """
+    logits, auxiliary_logits = outputs
+    loss = F.cross_entropy(logits, labels)
+    result = StepResult(loss.detach() * len(labels), (logits.argmax(dim=1) == labels).sum(), len(labels))
+    if auxiliary_logits is None:
+        return loss, result
+    return loss + auxiliary_weight * F.cross_entropy(auxiliary_logits, labels), result
 
 
 def alpha_step(
@@ -69,13 +63,11 @@ def alpha_step(
         auxiliary_weight: Weight of the auxiliary classifier's loss, if the supernet has one.
     """
     parameters = list(alphas.parameters())
-    logits, auxiliary_logits = supernet(images, *alphas())
-    loss = F.cross_entropy(logits, labels)
-    total = with_auxiliary(loss, auxiliary_logits, labels, auxiliary_weight)
-    gradients = torch.autograd.grad(total, parameters, materialize_grads=True)
+    loss, result = losses(supernet(images, alphas()), labels, auxiliary_weight)
+    gradients = torch.autograd.grad(loss, parameters, materialize_grads=True)
     average(gradients)
     follow(gradients, parameters, optimizer)
-    return StepResult.of(loss, logits, labels)
+    return result
 
 
 def weight_step(
@@ -101,20 +93,14 @@ def weight_step(
         drop_path: Drops candidates at random. Steps of the alphas drop none: they compare the candidates.
     """
     with torch.no_grad():
-        normal, reduction = alphas()
-    logits, auxiliary_logits = supernet(images, normal, reduction, drop_path)
-    loss = F.cross_entropy(logits, labels)
-    descend(with_auxiliary(loss, auxiliary_logits, labels, auxiliary_weight), supernet, optimizer, grad_clip)
-    return StepResult.of(loss, logits, labels)
-
-
-def with_auxiliary(loss: Tensor, auxiliary_logits: Tensor | None, labels: Tensor, weight: float) -> Tensor:
-    """Adds the weighted loss of the auxiliary classifier, if there is one."""
-    return loss if auxiliary_logits is None else loss + weight * F.cross_entropy(auxiliary_logits, labels)
+        mixture = alphas()
+    loss, result = losses(supernet(images, mixture, drop_path), labels, auxiliary_weight)
+    descend(loss, supernet, optimizer, grad_clip)
+    return result
 
 
 def follow(gradients: Iterable[Tensor], parameters: Iterable[Tensor], optimizer: torch.optim.Optimizer) -> None:
-    """One step of an optimiser along gradients that were computed apart."""
+    """One step of an optimiser along given gradients."""
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
     optimizer.step()

@@ -1,4 +1,4 @@
-"""How far a search has collapsed to skip connections, the known failure of DARTS (DARTS+, Liang et al. 2019)."""
+"""Measures how far a search has collapsed to skip connections, a known failure of DARTS (DARTS+, Liang et al. 2019)."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ def skip_share(nodes: Sequence[Node]) -> float:
 
 
 def collapse_warning(normal_share: float) -> str:
-    """What to say about a normal cell with such a share of skips; empty if there is nothing to say."""
+    """The warning about a normal cell with this share of skips; empty if the share is low."""
     if normal_share < WARNING_SHARE:
         return ""
     amount = "half" if normal_share == WARNING_SHARE else f"{normal_share:.0%}"

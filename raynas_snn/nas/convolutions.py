@@ -1,9 +1,9 @@
-"""The two halves of a depthwise separable convolution, in the forms that run fastest; the mathematics is PyTorch's.
+"""The two halves of a depthwise separable convolution, in the forms that run fastest; the results are PyTorch's.
 
-A pointwise convolution of channels-last maps is a product of matrices, and matrices are what BLAS is good at. The
-backward pass of PyTorch's depthwise convolution on a CPU takes several times as long as the forward one for the kernels
-of DARTS: the gradient with respect to the input is a convolution with the flipped kernel, that with respect to the
-kernel has a kernel of its own.
+A pointwise convolution of channels-last maps is a matrix product, which BLAS computes faster. On a CPU, the backward
+pass of PyTorch's depthwise convolution takes several times as long as the forward pass for the kernels of DARTS. Here
+the gradient with respect to the input is a convolution with the flipped kernel, and the gradient with respect to the
+kernel is computed by our own C code.
 """
 
 from typing import Any
@@ -17,7 +17,11 @@ from raynas_snn.snn.kernels import kernels_for
 
 
 class PointwiseConv2d(nn.Conv2d):
-    """A convolution of each pixel by itself, every ``stride`` pixels; no bias."""
+    """A 1x1 convolution, every ``stride`` pixels; no bias.
+
+    >>> PointwiseConv2d(8, 16, stride=2)(torch.ones(4, 8, 7, 7)).shape
+    torch.Size([4, 16, 4, 4])
+    """
 
     def __init__(self, channels_in: int, channels_out: int, stride: int = 1) -> None:
         super().__init__(channels_in, channels_out, 1, stride, bias=False)
@@ -30,14 +34,17 @@ class PointwiseConv2d(nn.Conv2d):
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """A convolution of each channel by itself, square and odd, that keeps the size at stride 1; no bias.
+    """A convolution of each channel by itself, padded so that it keeps the size at stride 1; no bias.
+
+    >>> DepthwiseConv2d(8, kernel_size=5, stride=1, dilation=2)(torch.ones(4, 8, 7, 7)).shape
+    torch.Size([4, 8, 7, 7])
 
     Args:
         channels: C.
-        kernel_size: K.
+        kernel_size: Side of the kernel, odd.
         stride: Every so many pixels.
         dilation: Pixels from one tap of the kernel to the next.
-        own_spikes: Its input is 0 or 1 and read by nobody else, so that a byte per number is kept of it.
+        own_spikes: Its input is 0 or 1 and read by no other layer, so it is stored as bytes for the backward pass.
     """
 
     def __init__(

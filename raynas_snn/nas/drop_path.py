@@ -1,4 +1,4 @@
-"""Dropping whole paths at random while weights are trained (DARTS' retraining; Larsson et al. 2017, FractalNet)."""
+"""Drop path: drops whole operations at random while weights are trained (DARTS; Larsson et al. 2017, FractalNet)."""
 
 import torch
 from torch import Tensor
@@ -7,12 +7,16 @@ from torch import Tensor
 class DropPath:
     """Sets the output of an operation to zero for some images, at all their time steps, and scales up the others.
 
-    An image's steps share their fate, else a dropped path would be noise in time rather than a smaller network.
+    A path is dropped at all steps of an image or at none, so that an image sees a smaller network, not noise in time.
+
+    >>> drop_path = DropPath(0.5, num_steps=2, generator=torch.Generator().manual_seed(0))
+    >>> drop_path(torch.ones(6, 1, 1, 1)).flatten()  # the second of three images keeps its path, scaled up
+    tensor([2., 0., 2., 2., 0., 2.])
 
     Args:
         probability: Share of the images for which a path is dropped, in [0, 1).
         num_steps: Time steps T.
-        generator: On the device of the paths; decides which.
+        generator: Random number generator on the device of the paths.
     """
 
     def __init__(self, probability: float, num_steps: int, generator: torch.Generator) -> None:

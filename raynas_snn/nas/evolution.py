@@ -8,14 +8,14 @@ from itertools import chain
 from typing import Any
 
 from raynas_snn.nas.genotype import Genotype
-from raynas_snn.nas.sampling import cross, mutate, random_genotype
+from raynas_snn.nas.genotype_operations import cross, mutate, random_genotype
 
-ATTEMPTS = 10  # draws, while what is drawn is known already; a small space may have nothing else left
+ATTEMPTS = 10  # draws of a genotype that is not known yet; a small space may hold no other
 
 
 @dataclass(frozen=True)
 class Individual:
-    """A genotype and what was measured of it.
+    """A genotype and its measurements.
 
     Attributes:
         genotype: The cells.
@@ -33,7 +33,7 @@ class Individual:
 def spike_aware_fitness(accuracy: float, spikes: float, exponent: float, reference: float) -> float:
     """``accuracy * (spikes / reference) ** exponent`` (AutoSNN; there -0.08 and 110,000).
 
-    A silent network counts as one spike per image, so that silence is not worth infinitely much (our choice).
+    A silent network counts as one spike per image, so that its fitness stays finite (our choice).
     """
     power = exponent * (math.log(max(spikes, 1.0)) - math.log(reference))
     return accuracy * math.exp(min(power, 700.0))  # beyond that a float overflows
@@ -41,6 +41,10 @@ def spike_aware_fitness(accuracy: float, spikes: float, exponent: float, referen
 
 class Evolution:
     """All individuals so far, oldest first; can be saved and restored.
+
+    >>> evolution = Evolution(num_nodes=2, operations=("none", "skip_connect", "sep_conv_3x3"), size=6, mutation=0.1)
+    >>> len(list(evolution.generation(random.Random(0))))
+    6
 
     Args:
         num_nodes: Intermediate nodes per cell.
@@ -60,10 +64,10 @@ class Evolution:
         return max(self.individuals, key=lambda individual: individual.fitness)
 
     def generation(self, draw: random.Random) -> Iterator[Genotype]:
-        """The genotypes of the next generation, each new: random ones at first, later children.
+        """The genotypes of the next generation, none measured before: random in the first, children in later ones.
 
-        Of the children, half are mutations of a parent and half are mixtures of two; where parents have no new
-        children any more, a random genotype steps in (SPOS). A space with few genotypes yields fewer.
+        Half of the children are mutations of a parent and half are crossovers of two. If the parents have no new
+        children left, a random genotype is used instead (SPOS). A space with few genotypes yields fewer.
         """
         known = {individual.genotype for individual in self.individuals}
         parents = self._parents()
@@ -80,7 +84,7 @@ class Evolution:
         return {"individuals": [{**vars(one), "genotype": one.genotype.to_dict()} for one in self.individuals]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes back to what `state_dict` returned."""
+        """Restores what `state_dict` returned."""
         self.individuals = [
             Individual(**{**one, "genotype": Genotype.from_dict(one["genotype"])}) for one in state_dict["individuals"]
         ]

@@ -1,4 +1,4 @@
-"""What a search finds: which two operations each node of the two cells keeps. Saved as a small readable JSON."""
+"""Genotype, the result of a search: the two operations that each node of the two cells keeps. Saved as JSON."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -7,8 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
-from raynas_snn.errors import UserError
-from raynas_snn.outside import parse_json
+from raynas_snn.core.errors import UserError
+from raynas_snn.core.untrusted_files import parse_json
+from raynas_snn.nas.alphas import Mixture
+from raynas_snn.nas.edges import edge_index, num_edges
 
 Node = tuple["Edge", ...]
 
@@ -25,7 +27,12 @@ class Edge:
 
 @dataclass(frozen=True)
 class Genotype:
-    """The normal and the reduction cell, a tuple of edges for each node in order."""
+    """The normal and the reduction cell, a tuple of edges for each node in order.
+
+    >>> node = (Edge("skip_connect", 0), Edge("sep_conv_3x3", 1))
+    >>> Genotype(normal=(node,), reduction=(node,)).to_dict()["normal"][0][1]
+    {'operation': 'sep_conv_3x3', 'input': 'input_1'}
+    """
 
     normal: tuple[Node, ...]
     reduction: tuple[Node, ...]
@@ -52,7 +59,7 @@ class Genotype:
         """Reads ``to_dict`` back.
 
         Raises:
-            UserError: Names the first place that is not as it should be.
+            UserError: Names the first invalid entry.
         """
         if not isinstance(data, dict) or set(data) != {"normal", "reduction"}:
             raise UserError("genotype: expected an object with the keys 'normal' and 'reduction'")
@@ -75,24 +82,26 @@ class Genotype:
         yield "reduction", self.reduction
 
 
-def derive(normal: Tensor, reduction: Tensor, operations: Sequence[str]) -> Genotype:
-    """Discretises softmaxed alphas ``[edges, operations]`` (DARTS; MA-DARTS section 3.4).
+def derive(mixture: Mixture, operations: Sequence[str]) -> Genotype:
+    """Discretises softmaxed alphas (DARTS; MA-DARTS section 3.4).
 
-    Each node keeps the two incoming edges whose best operation other than ``none`` weighs most, with that operation.
+    Each node keeps the two edges whose best operation other than ``none`` has the largest weight, with that operation.
+
+    Args:
+        mixture: The softmaxed alphas.
+        operations: The names of their columns.
     """
-    return Genotype(_derive_cell(normal, operations), _derive_cell(reduction, operations))
+    return Genotype(_derive_cell(mixture.normal, operations), _derive_cell(mixture.reduction, operations))
 
 
 def _derive_cell(weights: Tensor, operations: Sequence[str]) -> tuple[Node, ...]:
-    real = [k for k, name in enumerate(operations) if name != "none"]
-    best_weight, best = weights.detach().cpu()[:, real].max(dim=1)
+    real = [column for column, name in enumerate(operations) if name != "none"]
+    best_weight, best = (found.tolist() for found in weights.detach().cpu()[:, real].max(dim=1))
     nodes: list[Node] = []
-    first = 0
-    while first < len(weights):
-        sources = range(len(nodes) + 2)
-        strongest = sorted(sources, key=lambda j: float(best_weight[first + j]), reverse=True)[:2]
-        nodes.append(tuple(Edge(operations[real[int(best[first + j])]], j) for j in sorted(strongest)))
-        first += len(sources)
+    while num_edges(len(nodes)) < len(weights):
+        edges = {source: edge_index(len(nodes), source) for source in range(len(nodes) + 2)}
+        strongest = sorted(edges, key=lambda source: best_weight[edges[source]], reverse=True)[:2]
+        nodes.append(tuple(Edge(operations[real[best[edges[source]]]], source) for source in sorted(strongest)))
     return tuple(nodes)
 
 

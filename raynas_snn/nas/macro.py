@@ -1,23 +1,44 @@
-"""The outer shape that the supernet and the derived network share: widths, depth, reductions, neurons, attention."""
+"""The macro architecture that supernet and derived network share: widths, depth, reductions, neurons, attention."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
 
 from torch import nn
 
-from raynas_snn.errors import UserError
-from raynas_snn.snn.attention import AttentionSettings, NoAttention
+from raynas_snn.core.errors import UserError
+from raynas_snn.core.options import Options
+from raynas_snn.snn.attention import NoAttention
 from raynas_snn.snn.neuron import LIF, NeuronSettings
 
+Own = TypeVar("Own", covariant=True)
+
 STEM_MULTIPLIER = 3  # DARTS: the stem is three times as wide as the first cell
+
+
+class ByKind(Protocol[Own]):
+    """A protocol for values with one part per kind of cell, such as a genotype or a mixture."""
+
+    @property
+    def normal(self) -> Own:
+        """For the cells that keep the resolution."""
+        ...
+
+    @property
+    def reduction(self) -> Own:
+        """For the cells that halve it."""
+        ...
 
 
 @dataclass(frozen=True)
 class Macro:
     """Everything about a network but its cells' operations.
 
+    >>> [(plan.channels, plan.reduction) for plan in Macro(num_classes=10, channels=16, layers=3).cells()]
+    [(16, False), (32, True), (64, True)]
+
     Attributes:
-        num_classes: Size of the answer.
+        num_classes: Number of classes.
         image_shape: Channels, height and width of the images.
         channels: Width C of a node in the first cell; doubled at each reduction.
         layers: Number of cells.
@@ -26,8 +47,8 @@ class Macro:
         stem_stride: By how much the stem shrinks the images, a power of two.
         num_steps: Time steps T.
         num_nodes: Intermediate nodes per cell; a cell's output is their concatenation.
-        attention: Kind of attention behind a cell's concatenation, built as ``kind(channels, num_steps, settings)``.
-        attention_settings: What all attention of a network shares.
+        attention: Kind of attention behind a cell's concatenation, built as ``kind(channels, num_steps, options)``.
+        attention_options: Its options; None takes the defaults of what the kind declares.
         attention_scope: ``"every_cell"`` or ``"last_cell"``. The paper inserts it "in the concatenation step of
             the searching cell" and deploys it "behind the final cell" in retraining.
         neuron: Settings of all neurons.
@@ -45,8 +66,8 @@ class Macro:
     stem_stride: int = 1
     num_steps: int = 2
     num_nodes: int = 4
-    attention: Callable[[int, int, AttentionSettings], nn.Module] = NoAttention
-    attention_settings: AttentionSettings = field(default_factory=AttentionSettings)
+    attention: Callable[[int, int, Any], nn.Module] = NoAttention
+    attention_options: Options | None = None
     attention_scope: str = "every_cell"
     neuron: NeuronSettings = field(default_factory=NeuronSettings)
     neuron_kind: Callable[[int, NeuronSettings], nn.Module] = LIF
@@ -75,10 +96,11 @@ class Macro:
         return self.neuron_kind(self.num_steps, self.neuron)
 
     def make_attention(self, cell: "CellPlan") -> nn.Module:
-        """The attention behind one cell, as the scope has it."""
+        """The attention behind one cell, or none, according to the scope."""
         if self.attention_scope == "every_cell" or cell.index == self.layers - 1:
-            return self.attention(cell.channels_out, self.num_steps, self.attention_settings)
-        return NoAttention(cell.channels_out, self.num_steps, self.attention_settings)
+            options = self.attention_options or getattr(self.attention, "options", Options)()
+            return self.attention(cell.channels_out, self.num_steps, options)
+        return NoAttention(cell.channels_out, self.num_steps, Options())
 
     def cells(self) -> Iterator["CellPlan"]:
         """Widths and strides of all cells, first to last."""
@@ -94,7 +116,7 @@ class Macro:
 
 @dataclass(frozen=True)
 class CellPlan:
-    """Where one cell stands: its inputs' widths, its own width, and who halves the resolution."""
+    """The shape of one cell: its inputs' widths, its own width, and which cells halve the resolution."""
 
     index: int
     channels_before_previous: int
@@ -108,6 +130,10 @@ class CellPlan:
     def channels_out(self) -> int:
         """Width of the concatenated nodes."""
         return self.num_nodes * self.channels
+
+    def of_kind(self, choice: ByKind[Own]) -> Own:
+        """The part for this kind of cell."""
+        return choice.reduction if self.reduction else choice.normal
 
     def stride(self, source: int) -> int:
         """Stride of the edges that leave a source: 2 for a reduction cell's two inputs."""

@@ -1,25 +1,29 @@
-"""The networks around the cells: the supernet that is searched and the derived network that is trained."""
+"""The supernet that is searched and the derived network that is trained: stem, cells, classifier, auxiliary head."""
 
 import math
-from collections.abc import Callable, Mapping
-from typing import cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raynas_snn.errors import UserError
-from raynas_snn.nas.cell import Cell, DerivedCell, MakeOperation, SearchCell
+from raynas_snn.config.schema import Precision
+from raynas_snn.core.errors import UserError
+from raynas_snn.nas.alphas import Mixture
+from raynas_snn.nas.cell import Cell, DerivedCell, MakeOperation
 from raynas_snn.nas.drop_path import DropPath
 from raynas_snn.nas.genotype import Genotype
-from raynas_snn.nas.macro import STEM_MULTIPLIER, CellPlan, Macro
+from raynas_snn.nas.genotype_operations import usable
+from raynas_snn.nas.macro import STEM_MULTIPLIER, ByKind, CellPlan, Macro
 from raynas_snn.nas.recompute import recomputed
+from raynas_snn.nas.search_cell import SearchCell
 from raynas_snn.snn.encoding import mean_over_time, present_static
 from raynas_snn.snn.normalise import BatchNorm
 
 
 class CellNetwork(nn.Module):
-    """What all networks are: a stem, cells, a classifier, and an auxiliary head that answers while training.
+    """Base class of all networks: a stem, cells, a classifier, and an auxiliary head that is used in training.
 
     Args:
         macro: The outer shape.
@@ -28,9 +32,12 @@ class CellNetwork(nn.Module):
 
     Attributes:
         recompute: Compute the activations of each cell again in the backward pass, instead of keeping them.
+        precision: With ``bfloat16`` the network runs under autocast, wherever it is called from, and answers in
+            float32; see `raynas_snn.training.precision`.
     """
 
-    recompute = False
+    recompute: bool = False
+    precision: Precision = "float32"
 
     def __init__(self, macro: Macro, make_cell: Callable[[CellPlan], Cell], auxiliary: bool) -> None:
         super().__init__()
@@ -43,33 +50,42 @@ class CellNetwork(nn.Module):
         self.auxiliary = AuxiliaryHead(width, macro) if auxiliary else None
 
     def classify(
-        self,
-        images: Tensor,
-        run_cell: Callable[[nn.Module, Tensor, Tensor], Tensor],
-        drop_path: DropPath | None = None,
+        self, images: Tensor, choice: ByKind[Any] | None, drop_path: DropPath | None
     ) -> tuple[Tensor, Tensor | None]:
-        """Runs the stem, all cells one after the other, and the heads.
+        """Classifies images in the network's precision.
 
         Args:
             images: ``[N, C, H, W]``.
-            run_cell: Maps a cell and the spikes of the two cells before it to the cell's features.
-            drop_path: What ``run_cell`` drops paths with.
+            choice: A further argument of the cells, one for each kind of cell; None for none.
+            drop_path: Drops paths at random, in training mode only.
 
         Returns:
             Logits ``[N, classes]``, the mean over time steps; those of the auxiliary head in training, else None.
         """
+        if self.precision != "bfloat16":
+            return self._run(images, choice, drop_path)
+        with torch.autocast(images.device.type, torch.bfloat16):
+            logits, auxiliary_logits = self._run(images, choice, drop_path)
+        return logits.float(), None if auxiliary_logits is None else auxiliary_logits.float()
+
+    def _run(
+        self, images: Tensor, choice: ByKind[Any] | None, drop_path: DropPath | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """The stem, the cells one after the other, and the heads."""
+        dropping = drop_path if self.training else None
         before_previous = previous = self.stem(images)
         features, auxiliary_logits = previous, None
-        for index, cell in enumerate(self.cells):
+        for index, cell in enumerate(cast(Iterable[Cell], self.cells)):
+            own = () if choice is None else (cell.plan.of_kind(choice),)
+            inputs = (before_previous, previous, *own, dropping)
             if self.recompute and torch.is_grad_enabled():
-                generator = None if drop_path is None else drop_path.generator
-                features = recomputed(run_cell, cell, before_previous, previous, generator=generator)
+                features = recomputed(cell, *inputs, generator=None if dropping is None else dropping.generator)
             else:
-                features = run_cell(cell, before_previous, previous)
+                features = cell(*inputs)
             if self.training and self.auxiliary is not None and index == self.macro.auxiliary_index:
                 auxiliary_logits = self.auxiliary(features)
             if index + 1 < len(self.cells):
-                before_previous, previous = previous, cast(Cell, cell).fire(features)
+                before_previous, previous = previous, cell.fire(features)
         logits = mean_over_time(self.classifier(features.mean(dim=(2, 3))), self.macro.num_steps)
         return logits, auxiliary_logits
 
@@ -77,39 +93,39 @@ class CellNetwork(nn.Module):
 class Supernet(CellNetwork):
     """A network whose cells hold every candidate on every edge (MA-DARTS section 3.4).
 
-    The alphas are not part of it: they come in softmaxed with each batch, so that its weights can be wrapped in
+    The alphas are not part of it: it takes their softmax with each batch, so that its weights can be wrapped in
     DistributedDataParallel and trained apart from them.
+
+    >>> from raynas_snn.nas.alphas import Alphas
+    >>> from raynas_snn.nas.operations import SepConv3x3, SkipConnect
+    >>> operations = {"skip_connect": SkipConnect, "sep_conv_3x3": SepConv3x3}
+    >>> supernet = Supernet(Macro(num_classes=10, channels=4), operations)
+    >>> logits, _ = supernet(torch.rand(2, 3, 32, 32), Alphas(num_nodes=4, num_operations=2)())
     """
 
     def __init__(self, macro: Macro, operations: Mapping[str, MakeOperation], auxiliary: bool = False) -> None:
         super().__init__(macro, lambda plan: SearchCell(plan, macro, operations), auxiliary)
 
     def forward(
-        self, images: Tensor, normal: Tensor, reduction: Tensor, drop_path: DropPath | None = None
+        self, images: Tensor, mixture: Mixture, drop_path: DropPath | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """Classifies images.
-
-        Args:
-            images: ``[N, C, H, W]``.
-            normal: Softmaxed alphas ``[edges, operations]`` of the normal cells.
-            reduction: Those of the reduction cells.
-            drop_path: Drops candidates at random; in training mode only.
+        """Classifies ``images [N, C, H, W]`` with all candidates mixed; drops some at random while training, if told.
 
         Returns:
             Logits ``[N, classes]``, and those of the auxiliary head in training mode if there is one.
         """
-
-        def run_cell(cell: nn.Module, before_previous: Tensor, previous: Tensor) -> Tensor:
-            assert isinstance(cell, SearchCell)
-            weights = reduction if cell.plan.reduction else normal
-            features: Tensor = cell(before_previous, previous, weights, drop_path if self.training else None)
-            return features
-
-        return self.classify(images, run_cell, drop_path)
+        return self.classify(images, mixture, drop_path)
 
 
 class DerivedNetwork(CellNetwork):
     """The network that a genotype describes.
+
+    >>> from raynas_snn.nas.genotype import Edge
+    >>> from raynas_snn.nas.operations import SepConv3x3
+    >>> cell = ((Edge("sep_conv_3x3", 0), Edge("sep_conv_3x3", 1)),)
+    >>> macro = Macro(num_classes=10, channels=4, num_nodes=1)
+    >>> network = DerivedNetwork(macro, Genotype(normal=cell, reduction=cell), {"sep_conv_3x3": SepConv3x3})
+    >>> logits, auxiliary_logits = network(torch.rand(2, 3, 32, 32))
 
     Raises:
         UserError: If the genotype has another number of nodes per cell than the macro.
@@ -124,30 +140,19 @@ class DerivedNetwork(CellNetwork):
     ) -> None:
         if genotype.num_nodes != macro.num_nodes:
             raise UserError(f"genotype: {genotype.num_nodes} nodes per cell, but model.num_nodes is {macro.num_nodes}")
-        super().__init__(
-            macro,
-            lambda plan: DerivedCell(
-                plan, macro, genotype.reduction if plan.reduction else genotype.normal, operations
-            ),
-            auxiliary,
-        )
+        super().__init__(macro, lambda plan: DerivedCell(plan, macro, plan.of_kind(genotype), operations), auxiliary)
 
     def forward(self, images: Tensor, drop_path: DropPath | None = None) -> tuple[Tensor, Tensor | None]:
-        """Classifies ``images [N, C, H, W]``; drops paths at random if told how, in training mode only.
+        """Classifies ``images [N, C, H, W]``; drops paths at random while training, if told.
 
         Returns:
             Logits ``[N, classes]``, and those of the auxiliary head in training mode if there is one.
         """
-
-        def run_cell(cell: nn.Module, before_previous: Tensor, previous: Tensor) -> Tensor:
-            features: Tensor = cell(before_previous, previous, drop_path if self.training else None)
-            return features
-
-        return self.classify(images, run_cell, drop_path)
+        return self.classify(images, None, drop_path)
 
 
 class Stem(nn.Module):
-    """Convolution and BatchNorm, once per image; then the image is presented at every step and neurons fire.
+    """Convolution and BatchNorm, once per image; the result is presented to neurons at every step.
 
     For large images the convolution has stride 2, and each further halving is a spiking convolution of stride 2.
     """
@@ -206,24 +211,23 @@ def count_parameters(network: nn.Module, auxiliary: bool = True) -> int:
 
 
 def check_operations(genotype: Genotype, operations: Mapping[str, MakeOperation]) -> None:
-    """Holds a genotype against the operations at hand.
+    """Checks that the operations of a genotype are available.
 
     Raises:
         UserError: If it names an operation that the search space does not have, or ``none``.
     """
-    usable = [name for name in operations if name != "none"]
+    known = usable(list(operations))
     for node in (*genotype.normal, *genotype.reduction):
         for edge in node:
-            if edge.operation not in usable:
-                known = ", ".join(usable)
-                raise UserError(f"genotype: unknown operation {edge.operation!r} (known: {known})")
+            if edge.operation not in known:
+                raise UserError(f"genotype: unknown operation {edge.operation!r} (known: {', '.join(known)})")
 
 
 def channels_last(network: nn.Module) -> nn.Module:
-    """Lays the weights out as the convolutions read them fastest; images must come in the same layout.
+    """Converts the weights to channels-last, which convolutions read fastest; images must have the same layout.
 
-    Weights of one input channel or one pixel are the same in both layouts and stay as they are: their strides would
-    only be called something else, and DDP would find them different from those of their gradients.
+    Weights with one input channel or one pixel are identical in both layouts and stay unchanged: only their nominal
+    strides would differ, and DDP would report a mismatch with those of their gradients.
     """
     for parameter in network.parameters():
         if parameter.dim() == 4 and parameter.shape[1] > 1 and parameter.shape[2:].numel() > 1:

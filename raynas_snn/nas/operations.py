@@ -1,12 +1,12 @@
 """The candidate operations of DARTS with spiking activations: every ReLU becomes a neuron, LIF - conv - BN.
 
-An operation is built as ``kind(channels, stride, make_neuron, searching)`` and maps the output of a node, a *source*,
-to a contribution ``[T*N, channels, H / stride, W / stride]``. The first LIF of an operation depends on the source
-alone, so it belongs to the source and is computed once for all operations that read it: ``reads_spikes`` says
-whether an operation starts from the source's spikes or from its real values.
+An operation is built as ``kind(channels, stride, make_neuron, searching)`` and maps a *source* (an input of the cell or
+the output of a node) to ``[T*N, channels, H / stride, W / stride]``. The first LIF of an operation depends on the
+source alone. It therefore belongs to the source and is computed once for all operations that read its spikes;
+``reads_spikes`` says whether an operation reads these spikes or the source's real values.
 
-While searching, BatchNorm has no affine weights (DARTS) and the weight of the candidate takes their place:
-``alpha * BN(x)`` is BatchNorm with scale alpha, which costs nothing extra. That is what ``scale`` is for.
+During the search, BatchNorm has no affine weights (as in DARTS), and ``scale`` is the weight of the candidate on its
+edge: ``scale * BN(x)`` is BatchNorm with that scale, so weighting costs nothing extra.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,14 @@ MakeNeuron = Callable[[], nn.Module]
 
 
 class Operation(nn.Module):
-    """What every candidate is.
+    """Base class of all candidates.
+
+    >>> class Halved(Operation):
+    ...     reads_spikes = False
+    ...     def forward(self, x, scale=None):
+    ...         return 0.5 * x if scale is None else 0.5 * scale * x
+    >>> Halved(8, 1, make_neuron=nn.Identity, searching=True)(torch.ones(1)).item()
+    0.5
 
     Attributes:
         reads_spikes: Reads the source's spikes rather than its real values.
@@ -51,7 +58,11 @@ class Operation(nn.Module):
 
 
 class Zero(Operation):
-    """``none``: no connection. It takes part in the softmax of the candidates and is never derived."""
+    """``none``: no connection. It takes part in the softmax of the candidates and is never derived.
+
+    >>> Zero(8, 2, make_neuron=nn.Identity, searching=True)(torch.ones(4, 8, 6, 6)).shape
+    torch.Size([4, 8, 3, 3])
+    """
 
     reads_spikes = False
     per_source = True
@@ -83,14 +94,22 @@ class _Pool(Operation):
 
 
 class MaxPool3x3(_Pool):
-    """``max_pool_3x3``."""
+    """``max_pool_3x3``.
+
+    >>> MaxPool3x3(1, 1, make_neuron=nn.Identity, searching=False)(torch.tensor([[[[1.0, 5.0, 2.0, 0.0]]]]))
+    tensor([[[[5., 5., 5., 2.]]]])
+    """
 
     def __init__(self, channels: int, stride: int, make_neuron: MakeNeuron, searching: bool) -> None:
         super().__init__(nn.MaxPool2d(3, stride, padding=1), channels, stride, make_neuron, searching)
 
 
 class AvgPool3x3(_Pool):
-    """``avg_pool_3x3``; the border is averaged over the pixels that exist."""
+    """``avg_pool_3x3``; at the border the average is over the pixels that exist.
+
+    >>> AvgPool3x3(1, 1, make_neuron=nn.Identity, searching=False)(torch.tensor([[[[1.0, 5.0, 3.0]]]]))
+    tensor([[[[3., 3., 4.]]]])
+    """
 
     def __init__(self, channels: int, stride: int, make_neuron: MakeNeuron, searching: bool) -> None:
         pool = nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
@@ -98,7 +117,11 @@ class AvgPool3x3(_Pool):
 
 
 class SkipConnect(Operation):
-    """``skip_connect``: the real values themselves, or a spiking factorised reduction at stride 2."""
+    """``skip_connect``: the real values themselves, or a factorised reduction of spikes at stride 2.
+
+    >>> SkipConnect(8, 1, make_neuron=nn.Identity, searching=False)(x := torch.rand(4, 8, 6, 6)) is x
+    True
+    """
 
     def __init__(self, channels: int, stride: int, make_neuron: MakeNeuron, searching: bool) -> None:
         super().__init__(channels, stride, make_neuron, searching)
@@ -109,7 +132,7 @@ class SkipConnect(Operation):
         self.reduce = FactorizedReduce(channels, channels, searching) if stride > 1 else None
 
     def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
-        """The source, halved in resolution at stride 2."""
+        """The source; at stride 2 with half the resolution."""
         if self.reduce is not None:
             reduced: Tensor = self.reduce(x, scale)
             return reduced
@@ -117,7 +140,11 @@ class SkipConnect(Operation):
 
 
 class FactorizedReduce(nn.Module):
-    """Halves the resolution of spikes with two pointwise convolutions, one shifted by a pixel, and BatchNorm."""
+    """Halves the resolution of spikes with two pointwise convolutions, one shifted by a pixel, and BatchNorm.
+
+    >>> FactorizedReduce(8, 16)(torch.ones(4, 8, 7, 7)).shape
+    torch.Size([4, 16, 4, 4])
+    """
 
     def __init__(self, channels_in: int, channels_out: int, searching: bool = False) -> None:
         super().__init__()
@@ -126,7 +153,7 @@ class FactorizedReduce(nn.Module):
         self.norm = BatchNorm(channels_out, searching)
 
     def forward(self, spikes: Tensor, scale: Tensor | None = None) -> Tensor:
-        """``[T*N, C_in, H, W]`` to ``[T*N, C_out, ceil(H/2), ceil(W/2)]``; beyond the border there is nothing."""
+        """``[T*N, C_in, H, W]`` to ``[T*N, C_out, ceil(H/2), ceil(W/2)]``; pixels beyond the border are zero."""
         height, width = spikes.shape[2:]
         border = (0, width % 2, 0, height % 2)
         if min(height, width) > 1:
@@ -138,21 +165,21 @@ class FactorizedReduce(nn.Module):
 
 
 class _Convolution(Operation):
-    """Convolutions that end in a BatchNorm; it can add to a node's sum without writing the contribution by itself."""
+    """Convolutions that end in a BatchNorm, which can add to the sum of a node in place."""
 
     def convolve(self, x: Tensor) -> tuple[Tensor, BatchNorm]:
-        """What the last BatchNorm reads, and that BatchNorm."""
+        """The input of the last BatchNorm, and that BatchNorm."""
         raise AssertionError(f"{type(self).__name__} must define convolve")
 
     def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
-        """Reads spikes."""
+        """Convolves and normalises spikes."""
         convolved, norm = self.convolve(x)
         contribution: Tensor = norm(convolved, scale)
         return contribution
 
     def add_to(self, total: Tensor | None, x: Tensor, scale: Tensor) -> Tensor:
-        """As `forward`, in place."""
-        if type(self).forward is not _Convolution.forward:  # a derived class makes something else of it
+        """Adds what `forward` would return to ``total`` in place."""
+        if type(self).forward is not _Convolution.forward:  # a derived class computes something else
             return super().add_to(total, x, scale)
         convolved, norm = self.convolve(x)
         return norm.add_to(total, convolved, scale)
@@ -175,19 +202,27 @@ class _SepConv(_Convolution):
         self.norm_2 = BatchNorm(channels, searching)
 
     def convolve(self, x: Tensor) -> tuple[Tensor, BatchNorm]:
-        """Twice, with the second neuron between."""
+        """Applies both halves, with the second neuron between them."""
         x = normalise_and_fire(self.norm_1, self.neuron, self.pointwise_1(self.depthwise_1(x)))
         return self.pointwise_2(self.depthwise_2(x)), self.norm_2
 
 
 class SepConv3x3(_SepConv):
-    """``sep_conv_3x3``."""
+    """``sep_conv_3x3``.
+
+    >>> sum(weight.numel() for weight in SepConv3x3(8, 1, make_neuron=nn.Identity, searching=True).parameters())
+    272
+    """
 
     kernel_size = 3
 
 
 class SepConv5x5(_SepConv):
-    """``sep_conv_5x5``."""
+    """``sep_conv_5x5``.
+
+    >>> sum(weight.numel() for weight in SepConv5x5(8, 1, make_neuron=nn.Identity, searching=True).parameters())
+    528
+    """
 
     kernel_size = 5
 
@@ -204,17 +239,25 @@ class _DilConv(_Convolution):
         self.norm = BatchNorm(channels, searching)
 
     def convolve(self, x: Tensor) -> tuple[Tensor, BatchNorm]:
-        """Once."""
+        """Applies the depthwise and the pointwise convolution."""
         return self.pointwise(self.depthwise(x)), self.norm
 
 
 class DilConv3x3(_DilConv):
-    """``dil_conv_3x3``, dilation 2."""
+    """``dil_conv_3x3``, dilation 2.
+
+    >>> sum(weight.numel() for weight in DilConv3x3(8, 1, make_neuron=nn.Identity, searching=True).parameters())
+    136
+    """
 
     kernel_size = 3
 
 
 class DilConv5x5(_DilConv):
-    """``dil_conv_5x5``, dilation 2."""
+    """``dil_conv_5x5``, dilation 2.
+
+    >>> sum(weight.numel() for weight in DilConv5x5(8, 1, make_neuron=nn.Identity, searching=True).parameters())
+    264
+    """
 
     kernel_size = 5

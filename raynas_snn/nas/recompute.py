@@ -1,30 +1,25 @@
-"""Trading time for memory: a cell's activations are computed again when the backward pass needs them."""
+"""Activation checkpointing: saves memory by recomputing the activations of a module in the backward pass."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from raynas_snn.snn.normalise import statistics_at_rest
 
 
-def _is_capturing() -> bool:
-    """Whether a CUDA graph is being recorded; it cannot set random numbers back."""
-    return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
+def recomputed(module: nn.Module, *inputs: object, generator: torch.Generator | None) -> Tensor:
+    """Calls a module and saves only its inputs for the backward pass, which repeats the forward pass.
 
-
-def recomputed(run: Callable[..., Tensor], *arguments: object, generator: torch.Generator | None) -> Tensor:
-    """Calls ``run``, keeping its inputs alone; the second pass does what the first has done.
-
-    Neurons have no state beyond a pass, so they fire alike. Running statistics of `snn.normalise.BatchNorm` move in the
-    first pass only; those of other modules that keep some would move twice.
+    Neurons keep no state between passes, so they emit the same spikes. `snn.normalise.BatchNorm` updates its running
+    statistics in the first pass only; other modules with running statistics would update them twice.
 
     Args:
-        run: Maps tensors to a tensor.
-        arguments: What it is called with.
-        generator: Of the random numbers that it draws, to be drawn again; None if it draws none.
+        module: Maps its inputs to a tensor.
+        inputs: Its inputs.
+        generator: Source of its random numbers, which is rewound for the second pass; None if it draws none.
     """
     state = None if generator is None else generator.get_state()
 
@@ -45,11 +40,16 @@ def recomputed(run: Callable[..., Tensor], *arguments: object, generator: torch.
         return nullcontext(), again()
 
     result: Tensor = checkpoint(
-        run,
-        *arguments,
+        module,
+        *inputs,
         use_reentrant=False,
         preserve_rng_state=not _is_capturing(),
         determinism_check="none",
         context_fn=contexts,
     )
     return result
+
+
+def _is_capturing() -> bool:
+    """Whether a CUDA graph is being recorded; it cannot set random numbers back."""
+    return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()

@@ -1,30 +1,29 @@
-"""Sparsity-aware Hamming distance (SAHD): scores a network that was never trained (SNASNet, ECCV 2022).
+"""Sparsity-aware Hamming distance (SAHD): scores an untrained network (SNASNet, ECCV 2022).
 
-A network that tells images apart before it has learned anything will learn more easily. The binary codes are the
-spikes of one population of neurons at one time step: N_A bits per image. Random codes of sparse populations lie closer
-together than those of populations that fire half of the time, so distances are told by what is expected of codes that
-fire as often: with firing rates r_i of image i and d_ij the Hamming distance of two codes,
+The score rests on the assumption that a network which separates images before training will train better. The binary
+code of an image is the spikes of one population of N_A neurons at one time step. Random codes of sparse populations lie
+closer together than those of populations that fire half of the time. A distance is therefore divided by its expectation
+for random codes with the same firing rates. With firing rate r_i of image i and Hamming distance d_ij of two codes,
 
     E_ij = N_A * (r_i * (1 - r_j) + (1 - r_i) * r_j),    K_ij = N_A - alpha_ij * d_ij.
 
 K is averaged over all populations and time steps; the score is ``log |det K|``.
 
-The released code has ``alpha_ij = 0.5 / (E_ij + 1e-3)``. There, what is subtracted stays near 0.5 however large N_A
-is, so K is almost constant. We read the intention as ``alpha_ij = 0.5 * N_A / E_ij`` (our choice): random codes then
-have ``K_ij = N_A / 2`` whatever their sparsity, which is what half-active random codes have without any correction.
-Then log |det K| of N images holds N log N_A, so large populations score high by their size alone. ``normalised``
-(ours) divides each K by its N_A: every population counts alike.
+The released code has ``alpha_ij = 0.5 / (E_ij + 1e-3)``. The subtracted term then stays near 0.5 however large N_A is,
+so K is almost constant. We take the intended factor to be ``alpha_ij = 0.5 * N_A / E_ij`` (our choice): random codes
+then have ``K_ij = N_A / 2`` whatever their sparsity, as half-active random codes have without any correction.
+Then log |det K| of N images contains N log N_A, so large populations score high by their size alone. ``normalised``
+(ours) divides each K by its N_A, so every population counts equally.
 """
 
 import math
 from collections.abc import Iterable
-from types import TracebackType
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
+from raynas_snn.snn.meter import Meter, Observer
 from raynas_snn.snn.neuron import Neuron
 
 Formula = Literal["corrected", "released", "normalised"]
@@ -33,8 +32,8 @@ Formula = Literal["corrected", "released", "normalised"]
 def sahd_score(network: nn.Module, batches: Iterable[Tensor], formula: Formula) -> float:
     """The score of an untrained network, the mean over batches; more is better.
 
-    BatchNorm works on the batch itself: a network that saw no images has no running statistics to go by. Nothing
-    but those statistics changes in the network.
+    BatchNorm uses the statistics of the batch, because an untrained network has no running statistics. Only these
+    change in the network.
 
     Args:
         network: Takes images ``[N, C, H, W]`` and holds neurons.
@@ -53,27 +52,26 @@ def sahd_score(network: nn.Module, batches: Iterable[Tensor], formula: Formula) 
     return sum(scores) / len(scores)
 
 
-class KernelMeter:
-    """Adds up the kernels of all neurons while a network runs inside ``with KernelMeter(network, formula)``."""
+class KernelMeter(Meter):
+    """Adds up the kernels of all neurons while a network runs inside ``with KernelMeter(network, formula)``.
+
+    >>> from raynas_snn.snn.neuron import LIF, NeuronSettings
+    >>> network = nn.Sequential(LIF(2, NeuronSettings()))
+    >>> with KernelMeter(network, "corrected") as meter:
+    ...     spikes = network(torch.eye(4).repeat(2, 1))  # four images at two steps, each with a spike of its own
+    >>> round(meter.score(), 3)
+    5.022
+    """
 
     def __init__(self, network: nn.Module, formula: Formula) -> None:
-        self._network = network
+        super().__init__(network)
         self._formula = formula
         self._sum: Tensor | None = None
         self._calls = 0
-        self._handles: list[RemovableHandle] = []
 
-    def __enter__(self) -> "KernelMeter":
-        self._handles = [
-            module.register_forward_hook(self._add) for module in self._network.modules() if isinstance(module, Neuron)
-        ]
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for handle in self._handles:
-            handle.remove()
+    def observer(self, name: str, module: nn.Module) -> Observer | None:
+        """Watches the neurons."""
+        return self._add if isinstance(module, Neuron) else None
 
     def score(self) -> float:
         """``log |det K|`` of the mean kernel of all populations and time steps."""
@@ -85,8 +83,7 @@ class KernelMeter:
         score = float(torch.linalg.slogdet(kernel).logabsdet)
         return -math.inf if math.isnan(score) else score
 
-    def _add(self, neuron: nn.Module, inputs: object, spikes: Tensor) -> None:
-        assert isinstance(neuron, Neuron)
+    def _add(self, neuron: Neuron, inputs: object, spikes: Tensor) -> None:
         codes_TNA = spikes.unflatten(0, (neuron.num_steps, -1)).flatten(2)
         total = kernels(codes_TNA, self._formula).sum(dim=0)
         self._sum = total if self._sum is None else self._sum + total
@@ -96,7 +93,7 @@ class KernelMeter:
 def kernels(codes_TNA: Tensor, formula: Formula) -> Tensor:
     """K of every time step, ``[T, N, N]`` in float64, from binary codes ``[T, N, N_A]``.
 
-    Where no distance is expected, because both images leave all neurons silent or none, there is none, and
+    If the expected distance is zero, because both images leave all neurons silent or make all of them fire,
     ``K_ij = N_A``.
     """
     size = codes_TNA.shape[2]

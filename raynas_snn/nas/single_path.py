@@ -1,30 +1,50 @@
-"""A supernet of which one path runs at a time: each edge that the genotype keeps runs one candidate (SPOS, AutoSNN)."""
+"""A supernet that runs one path at a time: one candidate on each edge that the genotype keeps (SPOS, AutoSNN)."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import reduce
-from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raynas_snn.nas.bilevel import StepResult, with_auxiliary
-from raynas_snn.nas.cell import MakeOperation, SearchCell, Source, module_key
+from raynas_snn.nas.bilevel import StepResult, losses
+from raynas_snn.nas.cell import MakeOperation
+from raynas_snn.nas.drop_path import DropPath
 from raynas_snn.nas.genotype import Edge, Genotype, Node
 from raynas_snn.nas.macro import Macro
 from raynas_snn.nas.network import CellNetwork
 from raynas_snn.nas.operations import Operation
+from raynas_snn.nas.search_cell import CandidateCell, module_key
+
+
+class PathCell(CandidateCell):
+    """Each node adds up the candidates on its path."""
+
+    def forward(
+        self, before_previous: Tensor, previous: Tensor, path: Sequence[Node], drop_path: DropPath | None = None
+    ) -> Tensor:
+        """Maps the spikes of the two cells before along a path to features ``[T*N, num_nodes * channels, H', W']``."""
+        wiring = [[(edge.source, self._candidate(index, edge)) for edge in node] for index, node in enumerate(path)]
+        return self.add_up(wiring, before_previous, previous, drop_path)
+
+    def _candidate(self, node: int, edge: Edge) -> Operation:
+        candidates = self.shared_candidates(edge.source) | self.own_candidates(node, edge.source)
+        return candidates[module_key(edge.operation)]
 
 
 class SinglePathNetwork(CellNetwork):
     """All candidates of a `Supernet`, each with weights and BatchNorm statistics of its own; one path runs.
 
-    A path is the network that its genotype describes, but for BatchNorm as it is in searches: without affine weights,
-    and also behind pools.
+    A path is the network that its genotype describes, except that BatchNorm is that of searches: without affine
+    weights, and also after pools.
+
+    >>> from raynas_snn.nas.operations import SepConv3x3, SkipConnect
+    >>> operations = {"skip_connect": SkipConnect, "sep_conv_3x3": SepConv3x3}
+    >>> network = SinglePathNetwork(Macro(num_classes=10, channels=4, num_nodes=1), operations)
+    >>> path = ((Edge("skip_connect", 0), Edge("sep_conv_3x3", 1)),)
+    >>> logits, _ = network(torch.rand(2, 3, 32, 32), Genotype(normal=path, reduction=path))
     """
 
     def __init__(self, macro: Macro, operations: Mapping[str, MakeOperation], auxiliary: bool = False) -> None:
-        super().__init__(macro, lambda plan: SearchCell(plan, macro, operations), auxiliary)
+        super().__init__(macro, lambda plan: PathCell(plan, macro, operations), auxiliary)
 
     def forward(self, images: Tensor, genotype: Genotype) -> tuple[Tensor, Tensor | None]:
         """Classifies ``images [N, C, H, W]`` along the path of a genotype.
@@ -32,34 +52,7 @@ class SinglePathNetwork(CellNetwork):
         Returns:
             Logits ``[N, classes]``, and those of the auxiliary head in training mode if there is one.
         """
-
-        def run_cell(cell: nn.Module, before_previous: Tensor, previous: Tensor) -> Tensor:
-            assert isinstance(cell, SearchCell)
-            nodes = genotype.reduction if cell.plan.reduction else genotype.normal
-            return run_path(cell, nodes, before_previous, previous)
-
-        return self.classify(images, run_cell)
-
-
-def run_path(cell: SearchCell, nodes: Sequence[Node], before_previous: Tensor, previous: Tensor) -> Tensor:
-    """One path through a cell: spikes of the two cells before to features ``[T*N, num_nodes * channels, H', W']``."""
-    states = [cell.preprocess_0(before_previous), cell.preprocess_1(previous)]
-    sources = [Source(state, cell.neurons[j]) for j, state in enumerate(states)]
-    for index, node in enumerate(nodes):
-        pairs = [(edge, _candidate(cell, index, edge)) for edge in node]
-        states.append(reduce(torch.add, [op(sources[edge.source].read_by(op)) for edge, op in pairs]))
-        if len(sources) <= cell.plan.num_nodes:
-            sources.append(Source(states[-1], cell.neurons[len(sources)]))
-    features: Tensor = cell.attention(torch.cat(states[2:], dim=1))
-    return features
-
-
-def _candidate(cell: SearchCell, node: int, edge: Edge) -> Operation:
-    """The module of an operation on the edge from a source to a node."""
-    shared = cast(nn.ModuleDict, cell.shared[edge.source])
-    own = cast(nn.ModuleDict, cell.edges[node * (node + 3) // 2 + edge.source])
-    key = module_key(edge.operation)
-    return cast(Operation, (shared if key in shared else own)[key])
+        return self.classify(images, genotype, None)
 
 
 def path_step(
@@ -84,22 +77,21 @@ def path_step(
         grad_clip: Largest norm of the path's gradient; 0 for no bound.
         auxiliary_weight: Weight of the auxiliary classifier's loss, if the network has one.
     """
-    logits, auxiliary_logits = network(images, genotype)
-    loss = F.cross_entropy(logits, labels)
+    loss, result = losses(network(images, genotype), labels, auxiliary_weight)
     optimizer.zero_grad(set_to_none=True)
-    with_auxiliary(loss, auxiliary_logits, labels, auxiliary_weight).backward()
+    loss.backward()
     average([parameter.grad for parameter in network.parameters() if parameter.grad is not None])
     if grad_clip > 0:
         nn.utils.clip_grad_norm_(network.parameters(), grad_clip)
     optimizer.step()
-    return StepResult.of(loss, logits, labels)
+    return result
 
 
 @torch.no_grad()
 def recalibrate(network: SinglePathNetwork, genotype: Genotype, batches: Iterable[Tensor]) -> None:
     """Replaces the BatchNorm statistics of a path by their means over batches of images (SPOS section 3.4).
 
-    What a shared candidate saw while it was trained came from many paths and fits none of them.
+    The statistics that a shared candidate has collected in training come from many paths.
     """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]

@@ -1,25 +1,24 @@
-"""Second-order steps of the alphas: look one step of the weights ahead (DARTS section 2.3, eq. 7-8).
+"""Second-order steps of the alphas, which look one step of the weights ahead (DARTS section 2.3, eq. 7-8).
 
 The alphas descend on ``L_val(w', alpha)`` with ``w' = w - xi * (momentum + grad_w L_train(w, alpha) + decay * w)``,
 the step that SGD would take. By the chain rule the gradient is
 
     grad_alpha L_val(w', alpha)  -  xi * d2 L_train(w, alpha) / (d alpha d w) * grad_w' L_val(w', alpha)
 
-and the product with the mixed second derivative is a central difference of first ones (eq. 8):
+and the product with the mixed second derivative is a central difference of first derivatives (eq. 8):
 ``(grad_alpha L_train(w + eps v, alpha) - grad_alpha L_train(w - eps v, alpha)) / (2 eps)``, ``v = grad_w' L_val``,
-``eps = 0.01 / |v|``. MA-DARTS does not say whether it is first or second order.
+``eps = 0.01 / |v|``. MA-DARTS does not say whether its search is first or second order.
 """
 
 from collections.abc import Callable, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raynas_snn.nas.bilevel import Alphas, StepResult, follow, with_auxiliary
+from raynas_snn.nas.alphas import Alphas, Mixture
+from raynas_snn.nas.bilevel import Batch, StepResult, follow, losses
 from raynas_snn.nas.network import Supernet
 
-Batch = tuple[Tensor, Tensor]  # images [N, C, H, W], labels [N]
 Average = Callable[[Sequence[Tensor]], None]
 
 RADIUS = 0.01  # DARTS
@@ -37,20 +36,20 @@ def unrolled_alpha_step(
 ) -> StepResult:
     """One second-order step of the alphas; weights, running statistics and the weights' optimiser stay as they are.
 
-    Four passes forward and back, where a first-order step has one.
+    It takes four forward and backward passes; a first-order step takes one.
 
     Args:
         supernet: The network itself, not its DDP wrapper.
         alphas: Architecture parameters.
         optimizer: Of the alphas.
-        weight_optimizer: Of the weights, whose next step is looked ahead to.
+        weight_optimizer: Optimiser of the weights; its next step defines the lookahead.
         train: Batch of the training half that this step will take.
         validation: Batch of the validation half.
         average: Averages gradients over the workers in place.
         auxiliary_weight: Weight of the auxiliary classifier's loss, if the supernet has one.
 
     Returns:
-        What the network one step ahead made of the validation batch.
+        The statistics of the network one step ahead on the validation batch.
     """
     lookahead = Lookahead(supernet, alphas, weight_optimizer, average, auxiliary_weight)
     gradients, result = lookahead.gradients(train, validation)
@@ -117,29 +116,25 @@ class Lookahead:
         self, weights: Sequence[Tensor], batch: Batch, inputs: Sequence[Tensor]
     ) -> tuple[list[Tensor], StepResult]:
         """Gradients of the loss, as a function of weights that are not the supernet's own."""
-        mixture = [table.detach() for table in self._alphas()] if inputs is weights else self._alphas()
+        with torch.set_grad_enabled(inputs is not weights):
+            mixture = self._alphas()
         state = {**self._buffers, **dict(zip(self._names, weights, strict=True))}
         gradients, result = torch.func.functional_call(self._gradient, state, (batch, mixture, inputs))
         return gradients, result
 
 
 class _Gradient(nn.Module):
-    """A supernet and the gradients of its loss: weights put in from outside are there in the backward pass, too.
+    """The gradients of a supernet's loss as a module, so that ``functional_call`` puts other weights into it.
 
-    Activations that are computed again need them there.
+    They are in place during the backward pass too, where activations may be computed again.
     """
 
     def __init__(self, supernet: Supernet, auxiliary_weight: float) -> None:
         super().__init__()
         self.supernet, self.auxiliary_weight = supernet, auxiliary_weight
 
-    def forward(
-        self, batch: Batch, mixture: Sequence[Tensor], inputs: Sequence[Tensor]
-    ) -> tuple[list[Tensor], StepResult]:
+    def forward(self, batch: Batch, mixture: Mixture, inputs: Sequence[Tensor]) -> tuple[list[Tensor], StepResult]:
         """Gradients of the loss, auxiliary classifier included, with respect to ``inputs``."""
         images, labels = batch
-        logits, auxiliary_logits = self.supernet(images, *mixture)
-        loss = F.cross_entropy(logits, labels)
-        total = with_auxiliary(loss, auxiliary_logits, labels, self.auxiliary_weight)
-        gradients = torch.autograd.grad(total, list(inputs), materialize_grads=True)
-        return list(gradients), StepResult.of(loss, logits, labels)
+        loss, result = losses(self.supernet(images, mixture), labels, self.auxiliary_weight)
+        return list(torch.autograd.grad(loss, list(inputs), materialize_grads=True)), result

@@ -1,1 +1,1 @@
-"""Building blocks of spiking networks: neurons, surrogates, attention, encoding, counting. Needs torch only."""
+"""Building blocks of spiking networks: neurons, surrogates, attention, encoding, spike counts. Needs only torch."""

@@ -2,49 +2,29 @@
 
 All kinds map ``x [T*N, C, H, W]`` to the same shape by multiplying it with gates between 0 and 1. The features are
 real-valued (sums of BatchNorm outputs), so the gates do not break binary communication: the next operation starts
-with a neuron. A kind is a module built as ``kind(channels, num_steps, settings)``; ``macs_per_output`` is the product
+with a neuron. A kind is a module built as ``kind(channels, num_steps, options)``; ``macs_per_output`` is the product
 with its gate, for `raynas_snn.snn.energy`, which counts the layers inside by itself.
 """
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Window = Literal["centred", "causal", "per_step"]
-
-
-@dataclass(frozen=True)
-class AttentionSettings:
-    """What all attention of a network shares; each kind reads what concerns it. All of it is left open by the paper.
-
-    Attributes:
-        reduction: The hidden layer of an MLP is so many times narrower than its input.
-        spatial_kernel: Side of the convolution over space.
-        channel_kernel: Height over channels of the convolution of CT; None follows ECA's rule.
-        time_kernel: Width over time of the convolution of CT.
-        window: Which steps the convolution of CT sees: around a step, up to a step, or each step by itself.
-        fold_time: Whether the MLP of MA sees the channels of all steps at once.
-    """
-
-    reduction: int = 16
-    spatial_kernel: int = 7
-    channel_kernel: int | None = None
-    time_kernel: int = 3
-    window: Window = "centred"
-    fold_time: bool = False
-
-
-DEFAULTS = AttentionSettings()
+from raynas_snn.core.options import Options
+from raynas_snn.snn.attention_options import ChannelOptions, CTOptions, MAOptions, SpatialOptions, TemporalOptions
 
 
 class NoAttention(nn.Identity):
-    """Leaves the features as they are (the paper's DARTS rows)."""
+    """Leaves the features as they are (the paper's DARTS rows).
 
-    def __init__(self, channels: int, num_steps: int, settings: AttentionSettings = DEFAULTS) -> None:
+    >>> NoAttention(8, 2, Options())(x := torch.rand(6, 8, 4, 4)) is x
+    True
+    """
+
+    def __init__(self, channels: int, num_steps: int, options: Options) -> None:
         super().__init__()
 
 
@@ -53,14 +33,18 @@ class TemporalAttention(nn.Module):
 
     Eq. 7 of the paper along time alone, with one MLP ``T -> T / r -> T`` (our reading of "one dimension at a time").
     Every gate depends on all steps.
+
+    >>> TemporalAttention(8, 2, TemporalOptions())(torch.rand(6, 8, 4, 4)).shape  # three images at two steps
+    torch.Size([6, 8, 4, 4])
     """
 
+    options: ClassVar = TemporalOptions
     macs_per_output = 1
 
-    def __init__(self, channels: int, num_steps: int, settings: AttentionSettings = DEFAULTS) -> None:
+    def __init__(self, channels: int, num_steps: int, options: TemporalOptions) -> None:
         super().__init__()
         self.num_steps = num_steps
-        self.gate = PooledGate(num_steps, settings.reduction)
+        self.gate = PooledGate(num_steps, options.reduction)
 
     def forward(self, x: Tensor) -> Tensor:
         """Weighs ``x [T*N, C, H, W]`` by a gate ``[T*N, 1, 1, 1]``."""
@@ -77,21 +61,23 @@ class ChannelAttention(nn.Module):
     One MLP ``C -> C / r -> C`` serves every step by itself. Our choice where the paper is silent: CBAM's r = 16,
     no biases.
 
+    >>> ChannelAttention(8, 2, ChannelOptions())(torch.rand(6, 8, 4, 4)).shape  # three images at two steps
+    torch.Size([6, 8, 4, 4])
+
     Args:
         channels: C.
         num_steps: T.
-        settings: Of which ``reduction`` is read.
+        options: Its options.
         joint_steps: 1, or T for one MLP ``C*T -> C*T / r -> C*T`` that sees all steps at once.
     """
 
+    options: ClassVar = ChannelOptions
     macs_per_output = 1
 
-    def __init__(
-        self, channels: int, num_steps: int, settings: AttentionSettings = DEFAULTS, joint_steps: int = 1
-    ) -> None:
+    def __init__(self, channels: int, num_steps: int, options: ChannelOptions, joint_steps: int = 1) -> None:
         super().__init__()
         self.joint_steps = joint_steps
-        self.gate = PooledGate(channels * joint_steps, settings.reduction)
+        self.gate = PooledGate(channels * joint_steps, options.reduction)
 
     def forward(self, x: Tensor) -> Tensor:
         """Weighs ``x [T*N, C, H, W]`` by a gate ``[T*N, C, 1, 1]``."""
@@ -109,13 +95,17 @@ class SpatialAttention(nn.Module):
 
     The paper's "2x1 convolution" has two input channels and one output channel. Our choice where it is silent: CBAM's
     7x7 kernel, no bias.
+
+    >>> SpatialAttention(8, 2, SpatialOptions())(torch.rand(6, 8, 4, 4)).shape  # three images at two steps
+    torch.Size([6, 8, 4, 4])
     """
 
+    options: ClassVar = SpatialOptions
     macs_per_output = 1
 
-    def __init__(self, channels: int, num_steps: int, settings: AttentionSettings = DEFAULTS) -> None:
+    def __init__(self, channels: int, num_steps: int, options: SpatialOptions) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(2, 1, settings.spatial_kernel, padding=settings.spatial_kernel // 2, bias=False)
+        self.conv = nn.Conv2d(2, 1, options.spatial_kernel, padding=options.spatial_kernel // 2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Weighs ``x [T*N, C, H, W]`` by a gate ``[T*N, 1, H, W]``."""
@@ -129,18 +119,22 @@ class ChannelTemporalAttention(nn.Module):
     The spatial mean of X is an image of C rows and T columns per example; one convolution with one input and one
     output channel slides over it. Its height follows ECA's rule for C. Our choice where the paper is silent: width
     3 over time, no bias, zero padding. No wider than what T steps can reach, so 1 when there is one step.
+
+    >>> ChannelTemporalAttention(8, 2, CTOptions())(torch.rand(6, 8, 4, 4)).shape  # three images at two steps
+    torch.Size([6, 8, 4, 4])
     """
 
+    options: ClassVar = CTOptions
     macs_per_output = 1
 
-    def __init__(self, channels: int, num_steps: int, settings: AttentionSettings = DEFAULTS) -> None:
+    def __init__(self, channels: int, num_steps: int, options: CTOptions) -> None:
         super().__init__()
         self.num_steps = num_steps
-        height = settings.channel_kernel or adaptive_kernel_size(channels)
-        past = future = min(settings.time_kernel // 2, num_steps - 1)
-        if settings.window == "causal":
-            past, future = min(settings.time_kernel, num_steps) - 1, 0
-        elif settings.window == "per_step":
+        height = options.channel_kernel or adaptive_kernel_size(channels)
+        past = future = min(options.time_kernel // 2, num_steps - 1)
+        if options.window == "causal":
+            past, future = min(options.time_kernel, num_steps) - 1, 0
+        elif options.window == "per_step":
             past = future = 0
         self.padding = (past, future)  # steps before the first and after the last, all zero
         self.conv = nn.Conv2d(1, 1, (height, past + 1 + future), padding=(height // 2, 0), bias=False)
@@ -158,12 +152,17 @@ class MultiDimensionalAttention(nn.Sequential):
     """MA, after CBAM (eq. 7-10): a channel-temporal gate, then a spatial gate at each time step.
 
     Whether the first gate sees one step or all of them at once is left open; ``fold_time`` chooses.
+
+    >>> MultiDimensionalAttention(8, 2, MAOptions())(torch.rand(6, 8, 4, 4)).shape  # three images at two steps
+    torch.Size([6, 8, 4, 4])
     """
 
-    def __init__(self, channels: int, num_steps: int, settings: AttentionSettings = DEFAULTS) -> None:
+    options: ClassVar = MAOptions
+
+    def __init__(self, channels: int, num_steps: int, options: MAOptions) -> None:
         super().__init__(
-            ChannelAttention(channels, num_steps, settings, num_steps if settings.fold_time else 1),
-            SpatialAttention(channels, num_steps, settings),
+            ChannelAttention(channels, num_steps, options, num_steps if options.fold_time else 1),
+            SpatialAttention(channels, num_steps, options),
         )
 
 

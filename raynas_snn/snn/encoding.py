@@ -1,4 +1,4 @@
-"""How images enter a spiking network, and how its answer is read."""
+"""Encodes images as the input of a spiking network, and averages its outputs over time to logits."""
 
 import torch
 from torch import Tensor

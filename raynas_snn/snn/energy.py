@@ -4,25 +4,26 @@ The rule, in one place because published spike counts differ by factors of ten:
 
 - **Spikes**: sum of the outputs of all neurons over all time steps, per image, by cell and in total. Neurons that
   serve several operations are one population and count once. The auxiliary head does not run in evaluation.
-- **Synaptic operations (SOPs)**: for a layer that reads spikes, every spike counts once per weight it meets,
-  exactly, with stride, groups and padding. The firing rate enters through the spikes and nowhere else.
+- **Synaptic operations (SOPs)**: for a layer that reads spikes, every spike counts once per weight that it is
+  multiplied by, exactly, with stride, groups and padding. The firing rate enters only through the spikes.
 - **MACs**: for a layer that reads real values, outputs x weights per output. The stem runs once per image, not once
-  per step. Pointwise convolutions behind depthwise ones, attention and the classifier read real values. Pools are
-  billed one MAC per window element, skips and attention gates one per element (our choice, on the high side).
-- **Energy**: 4.6 pJ per MAC and 0.9 pJ per SOP (32-bit float, 45 nm; Horowitz, ISSCC 2014). BatchNorm is taken as
-  folded into the weights. Memory traffic, which can dominate on real hardware, is not part of it.
+  per step. Pointwise convolutions behind depthwise ones, attention and the classifier read real values. Pools count
+  one MAC per window element, skips and attention gates one per element (our choice, an upper estimate).
+- **Energy**: 4.6 pJ per MAC and 0.9 pJ per SOP (32-bit float, 45 nm; Horowitz, ISSCC 2014). BatchNorm is assumed to be
+  folded into the weights. Memory traffic, which can dominate on real hardware, is not included.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from types import TracebackType
+from functools import partial
+from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
+from raynas_snn.snn.meter import Meter, Observer
 from raynas_snn.snn.neuron import Neuron
 
 PICOJOULE_PER_MAC = 4.6
@@ -34,7 +35,11 @@ SPIKES, CHANCES = "spikes/", "chances/"
 
 @dataclass(frozen=True)
 class Activity:
-    """What a network does for one image, on average.
+    """Mean activity of a network per image.
+
+    >>> activity = Activity(9.0, {"stem": 9.0}, firing_rate=0.1, firing_rate_per_cell={"stem": 0.1}, sops=1e6, macs=1e6)
+    >>> round(activity.energy_uj, 1)
+    5.5
 
     Attributes:
         spikes: Spikes per image, summed over time steps.
@@ -75,12 +80,17 @@ class Activity:
         )
 
 
-class ActivityMeter:
+class ActivityMeter(Meter):
     """Counts while a network runs inside ``with ActivityMeter(network) as meter:``.
 
-    A layer is known to read spikes when its input is the output of a neuron or a view of it, not by looking at the
-    numbers. Layers are `Conv2d`, `Linear` and the pools of torch; any other module that works on real values
+    A layer is taken to read spikes if its input is the output of a neuron or a view of it; the values are not
+    examined. Layers are `Conv2d`, `Linear` and the pools of torch; any other module that works on real values
     declares ``macs_per_output``.
+
+    >>> with ActivityMeter(network := nn.Sequential(nn.Linear(3, 2))) as meter:
+    ...     out = network(torch.ones(5, 3))
+    >>> Activity.from_totals(meter.totals()).macs
+    6.0
 
     Args:
         network: Anything with `Neuron` modules inside.
@@ -88,34 +98,30 @@ class ActivityMeter:
     """
 
     def __init__(self, network: nn.Module, synapses: bool = True) -> None:
-        self._network = network
+        super().__init__(network)
         self._synapses = synapses
         self._totals: dict[str, Tensor] = {}
         self._images = 0
         self._spike_trains: dict[int, Tensor] = {}  # by address; held so that no address is used twice
         self._fan_outs: dict[tuple[object, ...], Tensor] = {}
-        self._handles: list[RemovableHandle] = []
 
-    def __enter__(self) -> "ActivityMeter":
-        watch = self._handles.append
-        watch(self._network.register_forward_pre_hook(self._before_network))
-        for name, module in self._network.named_modules():
-            if isinstance(module, Neuron):
-                watch(module.register_forward_hook(self._count_spikes(part_of(name))))
-            elif not self._synapses:
-                continue
-            elif isinstance(module, nn.Conv2d | nn.Linear):
-                watch(module.register_forward_hook(self._count_synapses))
-            elif (macs := _macs_per_output(module)) > 0:
-                watch(module.register_forward_hook(self._count_macs(macs)))
-        return self
+    def observer(self, name: str, module: nn.Module) -> Observer | None:
+        """Counts the spikes of neurons, and the synaptic operations and MACs of all other layers."""
+        if isinstance(module, Neuron):
+            return partial(self._count_spikes, part_of(name))
+        if not self._synapses:
+            return None
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            return self._count_synapses
+        macs = _macs_per_output(module)
+        return partial(self._count_macs, macs) if macs > 0 else None
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+    def __enter__(self) -> Self:
+        self._handles.append(self.network.register_forward_pre_hook(self._before_network))
+        return super().__enter__()
+
+    def __exit__(self, *exception: object) -> None:
+        super().__exit__(*exception)
         self._spike_trains.clear()
 
     def totals(self) -> dict[str, float]:
@@ -133,19 +139,13 @@ class ActivityMeter:
         self._spike_trains.clear()
         self._images += inputs[0].shape[0]
 
-    def _count_spikes(self, part: str) -> Callable[[nn.Module, object, Tensor], None]:
-        def count(module: nn.Module, inputs: object, spikes: Tensor) -> None:  # noqa: ARG001
-            self._spike_trains[spikes.untyped_storage().data_ptr()] = spikes
-            self._add(SPIKES + part, spikes.sum(dtype=torch.float64))
-            self._add(CHANCES + part, float(spikes.numel()))
+    def _count_spikes(self, part: str, neuron: Neuron, inputs: object, spikes: Tensor) -> None:
+        self._spike_trains[spikes.untyped_storage().data_ptr()] = spikes
+        self._add(SPIKES + part, spikes.sum(dtype=torch.float64))
+        self._add(CHANCES + part, float(spikes.numel()))
 
-        return count
-
-    def _count_macs(self, macs_per_output: int) -> Callable[[nn.Module, object, Tensor], None]:
-        def count(module: nn.Module, inputs: object, output: Tensor) -> None:  # noqa: ARG001
-            self._add("macs", float(output.numel() * macs_per_output))
-
-        return count
+    def _count_macs(self, macs_per_output: int, module: nn.Module, inputs: object, output: Tensor) -> None:
+        self._add("macs", float(output.numel() * macs_per_output))
 
     def _count_synapses(self, layer: nn.Conv2d | nn.Linear, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         x = inputs[0]

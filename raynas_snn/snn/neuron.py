@@ -1,7 +1,7 @@
 """The leaky integrate-and-fire neuron.
 
 Legend of shapes: T time steps, N images, C channels, H x W space. Activations are ``[T*N, C, H, W]``, time-major:
-the first N entries are step 0. Everything without a state treats ``T*N`` as one batch; the neuron splits it.
+the first N entries are step 0. Modules without state treat ``T*N`` as one batch; the neuron splits it into steps.
 """
 
 from dataclasses import dataclass, field
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from raynas_snn.core.options import Options
 from raynas_snn.snn.kernels import kernels_for
 from raynas_snn.snn.kernels.normalisation import Normalisation
 from raynas_snn.snn.normalise import BatchNorm, for_fields, keep, kept
@@ -19,15 +20,16 @@ from raynas_snn.snn.surrogate import Rectangular, Surrogate
 
 @dataclass(frozen=True)
 class NeuronSettings:
-    """What all neurons of a network share.
+    """Settings of all neurons of a network.
 
     Attributes:
-        decay: Share of the membrane potential that survives a step; the paper's tau, not a time constant.
+        decay: Fraction of the membrane potential kept from one step to the next; the paper's tau, not a time constant.
         v_th: Threshold of the membrane potential.
-        surrogate: Stands in for the derivative of the spike.
-        detach_reset: Keep the gradient from flowing through the reset gate ``1 - o``.
+        surrogate: Surrogate gradient, which replaces the derivative of the spike.
+        detach_reset: Stop the gradient through the reset gate ``1 - o``.
         smooth: Emit the surrogate's primitive instead of spikes, so that the network is differentiable and its
             gradients can be checked against finite differences. Never used in training.
+        options: Those that this kind of neuron declares.
     """
 
     decay: float = 0.2
@@ -35,14 +37,15 @@ class NeuronSettings:
     surrogate: Surrogate = field(default_factory=Rectangular)
     detach_reset: bool = False
     smooth: bool = False
+    options: Options = Options()
 
 
 class Neuron(nn.Module):
-    """What all kinds of neuron are: built as ``kind(num_steps, settings)``, fires 0 or 1, counted by the meters.
+    """Base class of all neurons: built as ``kind(num_steps, settings)``, emits 0 or 1, counted by the meters.
 
     Attributes:
-        normalises: ``forward`` takes a second argument, a BatchNorm that it applies to its input by itself.
-        binary: Fires 0 or 1 and nothing between, so that spikes may be kept as bytes.
+        normalises: ``forward`` takes a second argument, a BatchNorm that it applies to its input.
+        binary: Emits only 0 or 1, so that spikes may be stored as bytes.
     """
 
     normalises = False
@@ -59,7 +62,7 @@ class Neuron(nn.Module):
 
 
 def normalise_and_fire(norm: nn.Module, neuron: nn.Module, x: Tensor) -> Tensor:
-    """``neuron(norm(x))``, in one go where the neuron can."""
+    """``neuron(norm(x))``, fused if the neuron supports it."""
     spikes: Tensor = neuron(x, norm) if getattr(neuron, "normalises", False) else neuron(norm(x))
     return spikes
 
@@ -72,12 +75,16 @@ class LIF(Neuron):
     The input is not scaled by the decay. The same neuron in SpikingJelly is ``LIFNode(tau=1 / (1 - decay),
     decay_input=False, v_threshold=v_th, v_reset=0.)``: decay 0.2 is tau 1.25. All state lives inside ``forward``:
     there is nothing to reset, and two passes over the same input give the same spikes.
+
+    >>> neuron = LIF(4, NeuronSettings(decay=0.5, v_th=0.9))
+    >>> neuron(torch.tensor([[0.8], [0.6], [0.8], [0.8]])).flatten()  # one image at four steps: u = 0.8, 1.0, 0.8, 1.2
+    tensor([0., 1., 0., 1.])
     """
 
     normalises = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """What another ``forward`` does is for the derived class to say, not to inherit."""
+        """Sets ``normalises`` to False in a derived class with its own ``forward``, unless it declares it."""
         super().__init_subclass__(**kwargs)
         if "forward" in vars(cls):
             cls.normalises = vars(cls).get("normalises", False)

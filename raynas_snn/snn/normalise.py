@@ -1,8 +1,8 @@
-"""BatchNorm for spiking networks: over all time steps together, and fused with what comes next.
+"""BatchNorm for spiking networks: over all time steps together, and fused with the operation that follows.
 
-Statistics are taken over ``T*N, H, W`` (as in tdBN); per step it would be another function. Where a neuron follows, the
-normalised map is never written to memory: the neuron normalises while it integrates. Where a sum follows, as in the
-cells of a search, the map is normalised while it is added.
+Statistics are taken over ``T*N, H, W`` (as in tdBN); statistics per step would give a different function. Where a
+neuron follows, it normalises while it integrates, so the normalised map is never written to memory. Where a sum
+follows, as in the cells of a search, the map is normalised while it is added.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ _at_rest = ContextVar("statistics at rest", default=False)
 
 @contextmanager
 def statistics_at_rest() -> Iterator[None]:
-    """Inside, running statistics stay as they are: for a pass that repeats another."""
+    """Freezes running statistics in the body, for a pass that repeats another."""
     token = _at_rest.set(True)
     try:
         yield
@@ -34,13 +34,16 @@ class BatchNorm(nn.BatchNorm2d):
     """Batch normalisation, optionally with one scalar in place of the affine weights.
 
     Parameters, running statistics and their names are those of ``nn.BatchNorm2d``.
+
+    >>> BatchNorm(1, searching=True)(torch.tensor([[-1.0], [1.0]]), scale=torch.tensor(3.0)).round().flatten()
+    tensor([-3.,  3.])
     """
 
     def __init__(self, channels: int, searching: bool = False) -> None:
         super().__init__(channels, affine=not searching)
 
     def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
-        """Normalises ``x [T*N, C, H, W]``; ``scale`` multiplies the result and is for those without affine weights."""
+        """Normalises ``x [T*N, C, H, W]``; ``scale`` multiplies the result (only without affine weights)."""
         out: Tensor = _AddNormalised.apply(None, x, *self.normalisation(x, scale))
         return out
 

@@ -1,1 +1,1 @@
-"""Data, epochs, checkpoints, distributed helpers: everything that trains, with torch and without ray."""
+"""Training with torch, without ray: data on the device, epochs, checkpoints, search strategies, retraining."""

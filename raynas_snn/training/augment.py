@@ -1,4 +1,4 @@
-"""Augmentation of whole batches on the training device; no image is touched by Python on its own."""
+"""Augmentation of whole batches on the training device, without a Python loop over images."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ class Augmentation:
     """What is done to each training image at random.
 
     Attributes:
-        crop_padding: Shifts by up to so many pixels each way; what is shifted in is black.
+        crop_padding: Shifts by up to this many pixels each way; the uncovered border is black.
         flip: Mirrors left and right half of the time.
         cutout: Side of a square set to the mean (DeVries & Taylor 2017), anywhere in the image; 0 for none.
     """
@@ -24,7 +24,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Draws:
-    """One batch's random numbers. Drawn for all workers' images alike, so that each can take its share of them."""
+    """Random numbers for one batch. Every worker draws them for the whole batch and takes its share."""
 
     offsets: Tensor  # [N, 2] top left corner of the crop in the padded image
     mirrored: Tensor  # [N] bool

@@ -1,10 +1,10 @@
-"""The checkpoints of a trial: that of the last epoch, and the one before in case the disk garbles the last.
+"""The checkpoints of a trial: that of the last epoch, and the previous one in case the last is damaged.
 
 ::
 
     checkpoint/last.pt            replaced at the end of each epoch
-    checkpoint/before.pt          what last.pt was before
-    checkpoint/*.pt.damaged       kept for the user when it could not be read
+    checkpoint/before.pt          the previous last.pt
+    checkpoint/*.pt.damaged       an unreadable checkpoint, kept for the user
 """
 
 import contextlib
@@ -18,10 +18,10 @@ from typing import Any
 
 import torch
 
-from raynas_snn.errors import UserError, writing_to
+from raynas_snn.core.errors import UserError, writing_to
+from raynas_snn.interfaces.trial import TrialContext
 from raynas_snn.training.distributed import from_first_worker
-from raynas_snn.training.memory import is_out_of_memory
-from raynas_snn.trial import TrialContext
+from raynas_snn.training.out_of_memory import is_out_of_memory
 
 State = dict[str, Any]
 
@@ -30,26 +30,26 @@ _KEYS = {"phase", "epoch", "members", "random", "best", "seconds", "ended", "row
 
 
 class DamagedCheckpointError(Exception):
-    """A file that is not what was written; the message is the reason."""
+    """The content of a checkpoint file has changed since it was written; the message is the reason."""
 
 
 def checkpoint_path(directory: Path) -> Path:
-    """Where a trial keeps the checkpoint of its last epoch."""
+    """The path of the checkpoint of a trial's last epoch."""
     return directory / "checkpoint" / "last.pt"
 
 
 def save_checkpoint(path: Path, state: State) -> None:
-    """Writes tensors, numbers, names, lists and dicts, and keeps what was at ``path`` beside it as ``before.pt``.
+    """Writes tensors, numbers, names, lists and dicts, and keeps the previous file as ``before.pt``.
 
     A crash at any moment leaves the old or the new file, at ``path`` or as ``before.pt``.
 
     Raises:
-        StorageFault: If the disk does not take it; the old file is still at ``path``.
+        StorageFault: If the disk cannot be written; the old file is still at ``path``.
     """
     with writing_to(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        for left_by_the_dead in path.parent.glob(f"{path.name}.*.tmp"):
-            left_by_the_dead.unlink(missing_ok=True)
+        for leftover in path.parent.glob(f"{path.name}.*.tmp"):
+            leftover.unlink(missing_ok=True)
         scratch = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         try:
             with scratch.open("wb") as file:
@@ -67,16 +67,16 @@ def save_checkpoint(path: Path, state: State) -> None:
 def load_checkpoint(context: TrialContext, device: str | None = None) -> State | None:
     """Reads a trial's last checkpoint, or None if there is none. No code is run from the file.
 
-    If it is damaged, the one before takes its place, or none if that is damaged too; the trial's next report warns of
-    it. All workers call this together: the first decides, the others read the same.
+    If it is damaged, the previous one is read, or none if that is damaged too; the trial's next report has a warning.
+    All workers call this together: the first decides which file to read, the others read the same.
 
     Args:
         context: The trial.
         device: Where tensors go; None for the trial's device.
 
     Raises:
-        UserError: If the file is whole, but no checkpoint of ours.
-        StorageFault: If a damaged file cannot be set aside.
+        UserError: If the file is intact, but was not written by this package.
+        StorageFault: If a damaged file cannot be renamed.
     """
     path = checkpoint_path(context.directory)
     found = from_first_worker(lambda: _settle(path, context), context.device)
@@ -84,12 +84,12 @@ def load_checkpoint(context: TrialContext, device: str | None = None) -> State |
 
 
 def read_checkpoint(path: Path, device: str = "cpu") -> State:
-    """Reads what `save_checkpoint` wrote; torch's own reader would not notice that bytes have changed.
+    """Reads what `save_checkpoint` wrote and verifies its checksums, which torch's own reader does not.
 
     Raises:
-        DamagedCheckpointError: If they have.
+        DamagedCheckpointError: If bytes have changed.
         OSError: If the file cannot be read now.
-        UserError: If the file is whole, but no checkpoint of ours.
+        UserError: If the file is intact, but was not written by this package.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -116,11 +116,11 @@ def read_checkpoint(path: Path, device: str = "cpu") -> State:
 
 @contextlib.contextmanager
 def fitting(path: Path, what: str) -> Iterator[None]:
-    """Turns what torch says of a checkpoint of another network into one line that names the file.
+    """Converts torch's error about a checkpoint of another network to one line that names the file.
 
     Args:
         path: The checkpoint.
-        what: What is read from it in the body.
+        what: The object that the body restores from it.
     """
     try:
         yield
@@ -135,12 +135,12 @@ def fitting(path: Path, what: str) -> Iterator[None]:
 
 
 def random_state() -> State:
-    """Torch's global random numbers on the CPU and on every GPU; the epochs' own generators derive from the seed."""
+    """State of torch's global generators on the CPU and all GPUs; the epochs' own generators derive from the seed."""
     return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
 
 
 def restore_random_state(state: State) -> None:
-    """Goes back to what `random_state` returned."""
+    """Restores what `random_state` returned."""
     torch.set_rng_state(state["cpu"].cpu())
     if len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all([saved.cpu() for saved in state["cuda"]])

@@ -1,4 +1,4 @@
-"""Several workers training one network: who am I, and sums and means over all of us."""
+"""Helpers for several workers that train one network: rank, sums and means over all workers."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -10,14 +10,14 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from raynas_snn.errors import UserError
+from raynas_snn.core.errors import UserError
 
 Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
 class World:
-    """This worker's place among those that train together; without a process group it is alone."""
+    """This worker's rank and the number of workers; one worker without a process group."""
 
     rank: int = 0
     size: int = 1
@@ -37,8 +37,8 @@ class World:
 def distribute(network: nn.Module, world: World) -> nn.Module:
     """Wraps a network so that gradients are averaged over the workers; alone, leaves it as it is.
 
-    Buffers are left to `average_buffers`: once per epoch is enough, and no worker's statistics are thrown away. Each
-    step uses the same weights, all of them: there is nothing to search for, and what a step uses is looked up once.
+    Buffers are averaged once per epoch by `average_buffers`, so that no worker's statistics are discarded. Each step
+    uses all weights, so DDP need not search for unused ones and can treat the graph as static.
     """
     if world.size == 1:
         return network
@@ -54,7 +54,7 @@ def distribute(network: nn.Module, world: World) -> nn.Module:
 
 
 def average(tensors: Sequence[Tensor]) -> None:
-    """Replaces tensors by their mean over the workers, in one message."""
+    """Replaces tensors by their mean over the workers, in one all-reduce."""
     world = World.current()
     if world.size == 1 or not tensors:
         return
@@ -66,7 +66,7 @@ def average(tensors: Sequence[Tensor]) -> None:
 
 
 def average_buffers(network: nn.Module) -> None:
-    """Gives all workers the same running statistics, the mean of what each has seen."""
+    """Replaces the running statistics of all workers by their mean."""
     average([buffer for buffer in network.buffers() if buffer.is_floating_point()])
 
 
@@ -82,11 +82,11 @@ def sum_over_workers(values: Mapping[str, float]) -> dict[str, float]:
 
 
 def from_first_worker(ask: Callable[[], Answer], device: str) -> Answer:
-    """Asks the first worker alone, and gives all workers its answer or its `UserError`.
+    """Calls a function on the first worker only, and broadcasts its result or its `UserError` to all workers.
 
     Args:
-        ask: Gives the answer.
-        device: This worker's, which nccl sends from.
+        ask: The function.
+        device: This worker's device, from which nccl sends.
     """
     world = World.current()
     if world.size == 1:
@@ -105,6 +105,6 @@ def from_first_worker(ask: Callable[[], Answer], device: str) -> Answer:
 
 
 def limit_threads(num_cpus: int) -> None:
-    """Keeps torch to the CPUs this worker was given, so that trials side by side do not slow each other down."""
+    """Limits torch's threads to the CPUs of this worker, so that concurrent trials do not slow each other down."""
     os.environ["OMP_NUM_THREADS"] = str(num_cpus)
     torch.set_num_threads(max(1, num_cpus))

@@ -1,6 +1,6 @@
-"""Accuracy and activity of a network on images it was not trained on."""
+"""Evaluates a network on images: accuracy, spikes, synaptic operations and energy."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -8,21 +8,21 @@ from torch import Tensor, nn
 
 from raynas_snn.nas.bilevel import StepResult
 from raynas_snn.snn.energy import Activity, ActivityMeter
-from raynas_snn.training.data import DeviceImages
+from raynas_snn.training.device_images import DeviceImages
 from raynas_snn.training.distributed import World, sum_over_workers
 
-EVALUATION_BATCH = 256
+EVALUATION_BATCH = 256  # images at a time per worker
 _ANSWER = "answer/"
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a network does on a set of images.
+    """Result of a network on a set of images.
 
     Attributes:
-        accuracy: The share it gets right.
-        num_answers: How many different classes it answers; 1 is a network that does not tell images apart.
-        activity: Per image.
+        accuracy: Share of images classified correctly.
+        num_answers: Number of different classes predicted; 1 means that the network does not distinguish images.
+        activity: Mean activity per image.
     """
 
     accuracy: float
@@ -30,20 +30,14 @@ class Evaluation:
     activity: Activity
 
 
-def evaluate(
-    network: nn.Module,
-    predict: Callable[[Tensor], Tensor],
-    images: DeviceImages,
-    batch_size: int,
-    synapses: bool,
-) -> Evaluation:
+def evaluate(network: nn.Module, *choice: object, images: DeviceImages, synapses: bool) -> Evaluation:
     """Runs all images once, shared by the workers.
 
     Args:
-        network: Whose neurons are counted; put into evaluation mode and back.
-        predict: Maps images ``[N, C, H, W]`` to logits ``[N, classes]`` by calling the network.
-        images: What it is tested on.
-        batch_size: Images at a time per worker.
+        network: Maps images ``[N, C, H, W]`` to a tuple that begins with logits ``[N, classes]``; put into evaluation
+            mode and back.
+        choice: Its further arguments: a mixture, a genotype, or none.
+        images: The images to classify.
         synapses: Count synaptic operations and energy too, not only spikes.
     """
     was_training = network.training
@@ -51,8 +45,8 @@ def evaluate(
     correct: Tensor | float = 0.0
     given: Tensor | None = None  # [classes] whether a class has been answered
     with torch.no_grad(), ActivityMeter(network, synapses) as meter:
-        for batch, labels in images.evaluation_batches(batch_size, World.current()):
-            logits = predict(batch)
+        for batch, labels in images.evaluation_batches(EVALUATION_BATCH, World.current()):
+            logits, _ = network(batch, *choice)
             answers = logits.argmax(dim=1)
             correct = correct + (answers == labels).sum()
             given = logits.new_zeros(logits.shape[1], dtype=torch.bool) if given is None else given

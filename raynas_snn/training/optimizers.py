@@ -1,4 +1,4 @@
-"""The optimisers, in the form that is fastest on the device; a checkpoint of one form is read by the other."""
+"""SGD and Adam in the fastest implementation for the device; checkpoints do not depend on the implementation."""
 
 from collections.abc import Iterable
 from typing import Any

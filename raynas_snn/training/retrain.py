@@ -1,28 +1,25 @@
-"""The second phase: train the derived network from scratch, then test it on held-out images."""
+"""The second phase of a trial: trains the derived network from scratch, then tests it on held-out images."""
 
 import gc
 from typing import Any
 
-import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from raynas_snn.config.schema import TrialConfig
+from raynas_snn.interfaces.trial import Metrics, TrialContext
 from raynas_snn.nas.collapse import skip_share
-from raynas_snn.nas.network import DerivedNetwork, channels_last, check_operations, count_parameters
-from raynas_snn.space import load_space
-from raynas_snn.training.build import drop_path_for, generator_for, macro_of, operations_of, seed_of
-from raynas_snn.training.data import DeviceImages, augmentation_for
+from raynas_snn.nas.network import count_parameters
+from raynas_snn.training.device_images import DeviceImages, augmentation_for
 from raynas_snn.training.distributed import World, average_buffers
-from raynas_snn.training.evaluate import EVALUATION_BATCH, Evaluation, epoch_means, evaluate
-from raynas_snn.training.found import SearchResult
+from raynas_snn.training.epoch_loop import RETRAIN_PHASE, EpochLoop
+from raynas_snn.training.evaluate import epoch_means, evaluate
+from raynas_snn.training.network_setup import derived_network, drop_path_for
 from raynas_snn.training.optimizers import sgd
-from raynas_snn.training.phase import RETRAIN_PHASE, Phase
-from raynas_snn.training.precision import use_precision
 from raynas_snn.training.retrain_steps import RetrainSteps
-from raynas_snn.training.strategies import search_epochs
-from raynas_snn.trial import Metrics, TrialContext
+from raynas_snn.training.search_result import SearchResult
+from raynas_snn.training.seeds import RETRAIN, generator_for
+from raynas_snn.training.strategy import search_epochs
 
-RETRAIN = 1  # purpose of a seed, see build.seed_of
 SAME_ANSWER = "the network gives all test images the same answer; a lower retrain.lr may help"
 
 
@@ -36,29 +33,21 @@ def retrain(
 ) -> Metrics:
     """Trains the derived network on the whole training set and tests it.
 
-    The test images choose nothing: every epoch's accuracy on them is reported, the last one's is the result.
+    Nothing is selected on the test images: each epoch's test accuracy is reported, and the last one is the result.
 
     Returns:
         ``accuracy`` (share), ``num_answers`` (how many classes are answered), ``search_accuracy``, ``params``,
         ``params_with_auxiliary``, ``spikes`` (per image, summed over time steps), ``firing_rate``, both also by part
         of the network (``spikes/cells.0``), ``sops``, ``macs``, ``energy_uj`` (all per image), ``skip_share`` (of the
-        normal cell's edges), ``seconds``, and ``compile_seconds`` apart from them if there was something to compile.
+        normal cell's edges), ``seconds``, and ``compile_seconds``, not included in them, if the network was compiled.
     """
     gc.collect()  # the supernet and its graphs hold on to each other, and to much of a GPU's memory
     config, device, world = trial.retrain, context.device, World.current()
-    operations = operations_of(load_space(trial.space))
-    check_operations(found.genotype, operations)
-    image_shape = (*train.images.shape[1:],)
-    torch.manual_seed(seed_of(trial.seed, RETRAIN))
-    macro = macro_of(trial, "retrain", num_classes, image_shape)
-    network = DerivedNetwork(macro, found.genotype, operations, config.auxiliary)
-    channels_last(network.to(device))
-    network.recompute = config.recompute
-    use_precision(network, trial.resources.precision)
+    network = derived_network(found.genotype, trial, num_classes, train.image_shape, device)
     optimizer = sgd(network.parameters(), config.lr, config.momentum, config.weight_decay)
     schedule = CosineAnnealingLR(optimizer, config.epochs, config.lr_min)
     augmentation = augmentation_for(trial.data)
-    phase = Phase(
+    phase = EpochLoop(
         RETRAIN_PHASE,
         config.epochs,
         search_epochs(trial),
@@ -68,17 +57,14 @@ def retrain(
     )
     steps = RetrainSteps(trial, network, optimizer, train.example_batch(config.batch_size, world))
 
-    def test_network(synapses: bool) -> Evaluation:
-        return evaluate(network, lambda batch: network(batch)[0], test, EVALUATION_BATCH, synapses)
-
     def epoch(index: int) -> dict[str, Any]:
         lr = schedule.get_last_lr()[0]
         generator = generator_for(device, trial.seed, RETRAIN, index)
         batches = train.training_batches(config.batch_size, augmentation, generator, world)
-        results = steps.epoch(batches, drop_path_for(trial, "retrain", index, device, RETRAIN))
+        results = steps.epoch(batches, drop_path_for(trial, "retrain", index, device))
         schedule.step()
         average_buffers(network)
-        evaluation = test_network(synapses=False)
+        evaluation = evaluate(network, images=test, synapses=False)
         train_loss, train_accuracy = epoch_means(results)
         return {
             "train_loss": train_loss,
@@ -91,7 +77,7 @@ def retrain(
         }
 
     phase.run(epoch)
-    result = test_network(synapses=True)
+    result = evaluate(network, images=test, synapses=True)
     activity = result.activity
     return {
         "accuracy": result.accuracy,

@@ -1,32 +1,30 @@
-"""How the derived network takes its steps: compiled, captured and distributed as far as asked for and possible."""
+"""The training steps of the derived network: compiled, captured and distributed where requested and possible."""
 
 from collections.abc import Iterable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from raynas_snn.config.schema import TrialConfig
-from raynas_snn.nas.bilevel import StepResult, descend, with_auxiliary
+from raynas_snn.nas.bilevel import Batch, StepResult, descend, losses
 from raynas_snn.nas.drop_path import DropPath
 from raynas_snn.nas.network import DerivedNetwork
-from raynas_snn.training.capture import GraphedStep, obstacle_to_capture
-from raynas_snn.training.compiled import compile_for_training
-from raynas_snn.training.data import Batch
+from raynas_snn.training.cuda_graph import GraphedStep, obstacle_to_capture
 from raynas_snn.training.distributed import World, distribute
+from raynas_snn.training.torch_compile import compile_for_training
 
 
 class RetrainSteps:
-    """The steps of the derived network's weights. Those that drop paths are not captured: each draws anew.
+    """The steps of the derived network's weights. Steps with drop path are not captured: each draws new random numbers.
 
     Args:
         trial: The configuration.
         network: On its device, in training mode.
-        optimizer: Of its weights.
-        example: A batch of the shape to come, ``[N, C, H, W]``.
+        optimizer: Optimiser of its weights.
+        example: A batch with the shape of training batches, ``[N, C, H, W]``.
 
     Attributes:
-        compile_seconds: What compiling took; None if it was not asked for.
+        compile_seconds: Time of compilation; None if the network is not compiled.
     """
 
     def __init__(
@@ -51,8 +49,6 @@ class RetrainSteps:
         return [self._step(*batch, drop_path=drop_path) for batch in batches]
 
     def _step(self, images: Tensor, labels: Tensor, drop_path: DropPath | None = None) -> StepResult:
-        logits, auxiliary_logits = self._distributed(images, drop_path)
-        loss = F.cross_entropy(logits, labels)
-        total = with_auxiliary(loss, auxiliary_logits, labels, self._config.auxiliary_weight)
-        descend(total, self._network, self._optimizer, self._config.grad_clip)
-        return StepResult.of(loss, logits, labels)
+        loss, result = losses(self._distributed(images, drop_path), labels, self._config.auxiliary_weight)
+        descend(loss, self._network, self._optimizer, self._config.grad_clip)
+        return result

@@ -4,10 +4,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from clusters import Listener, check_ended, cluster, kill_hard, wait_for
+from clusters import Listener, check_ended, cluster, kill_hard, wait_for, with_pause
 from ray_nodes import TRIAL, WORKER, Cluster
 from recipes import PAUSE
 from sweeper import Sweeper
@@ -39,9 +38,7 @@ sys.stdin.read()
 
 @pytest.fixture
 def sweeper(sweeper: Sweeper) -> Sweeper:
-    (sweeper.folder / "recipes.py").write_text((Path(__file__).parent / "recipes.py").read_text())
-    (sweeper.folder / PAUSE).write_text("1")
-    return sweeper
+    return with_pause(sweeper, 1)
 
 
 @pytest.fixture

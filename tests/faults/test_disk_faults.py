@@ -20,8 +20,8 @@ GREEDY = f"""
 import errno
 from pathlib import Path
 import torch
-from raynas_snn.training.phase import Phase
-from raynas_snn.trial import TrialRecipe
+from raynas_snn.training.epoch_loop import EpochLoop
+from raynas_snn.interfaces.trial import TrialRecipe
 
 
 class Weights:
@@ -46,7 +46,7 @@ def greedy(trial, context):
             fill(context.directory.parents[2])
         return {{"accuracy": float(weights.weights.mean()) / 10, "spikes": 1.0}}
 
-    Phase("search", 4, 0, {{"weights": weights}}, context).run(epoch)
+    EpochLoop("search", 4, 0, {{"weights": weights}}, context).run(epoch)
     return {{"accuracy": float(weights.weights.mean()) / 10, "params": 1, "spikes": 1.0}}
 
 

@@ -9,11 +9,10 @@ import subprocess
 import termios
 import threading
 import time
-from pathlib import Path
 
 import psutil
 import pytest
-from clusters import Listener, check_ended, wait_for
+from clusters import Listener, check_ended, wait_for, with_pause
 from ray_nodes import find
 from recipes import PAUSE
 from sweeper import Sweeper
@@ -30,10 +29,8 @@ SETTINGS = {
 
 @pytest.fixture
 def sweeper(sweeper: Sweeper) -> Sweeper:
-    (sweeper.folder / "recipes.py").write_text((Path(__file__).parent / "recipes.py").read_text())
-    (sweeper.folder / PAUSE).write_text("1")
     sweeper.login["HOME"] = str(sweeper.folder)  # where Ray keeps its token
-    return sweeper
+    return with_pause(sweeper, 1)
 
 
 def test_however_a_driver_ends_the_same_command_goes_on(sweeper: Sweeper) -> None:

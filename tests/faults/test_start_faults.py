@@ -14,7 +14,7 @@ pytestmark = pytest.mark.ray
 # The first port is taken between its choice and the start of Ray.
 UNLUCKY = """
 import sys
-from raynas_snn.cluster import private
+from raynas_snn.cluster.runtime import private_ray as private
 from raynas_snn.sweep import main
 
 free_port = private._free_port

@@ -18,8 +18,8 @@ import signal
 import psutil
 import torch
 import torch.distributed as dist
-from raynas_snn.training.phase import Phase
-from raynas_snn.trial import TrialFailure, TrialRecipe
+from raynas_snn.training.epoch_loop import EpochLoop
+from raynas_snn.interfaces.trial import TrialFailure, TrialRecipe
 from trials.search_then_retrain import search_then_retrain
 
 METRICS = {"accuracy": 0.5, "params": 1, "spikes": 1.0}
@@ -125,7 +125,7 @@ def faulty(trial, context):
         counter.total += index
         return {"accuracy": counter.total / 100}
 
-    Phase("search", 4, 0, {"counter": counter}, context).run(epoch)
+    EpochLoop("search", 4, 0, {"counter": counter}, context).run(epoch)
     return METRICS | {"accuracy": counter.total / 100}
 
 
@@ -144,7 +144,7 @@ def together(trial, context):
         dist.all_reduce(sum_of_ranks)
         return {"accuracy": float(sum_of_ranks) / 2}
 
-    Phase("search", 3, 0, {}, context).run(epoch)
+    EpochLoop("search", 3, 0, {}, context).run(epoch)
     return METRICS
 
 
@@ -280,6 +280,6 @@ def test_processes_of_a_trial_live_and_die_together(sweeper: Sweeper) -> None:
     assert faults.epochs(3) == [1, 2, 3]
     assert faults.attempts(3) == 2
     assert faults.warnings(3) == [
-        "its process has given no sign of life for 10 s and was killed; the trial goes on from its checkpoint"
+        "its process has sent no heartbeat for 10 s and was killed; the trial goes on from its checkpoint"
     ]
     assert faults.is_gone(3)

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from raynas_snn.config import load_sweep
+from raynas_snn.interfaces.trial import TrialContext
 from raynas_snn.snn.neuron import LIF, NeuronSettings
-from raynas_snn.trial import TrialContext
 from trials.search_then_retrain import search_then_retrain
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
@@ -31,12 +31,12 @@ def test_a_whole_trial_learns_digits(tmp_path):
 @pytest.mark.parametrize(
     "overrides",
     [
-        ("search.strategy=sahd", "search.sahd_candidates=4"),
-        ("search.strategy=evolution", "search.evolution_population=4", "search.evolution_generations=2"),
+        ("search.strategy={name: sahd, candidates: 4}",),
+        ("search.strategy={name: evolution, population: 4, generations: 2}",),
         ("search.unrolled=true", "search.auxiliary=true", "search.drop_path=0.2", "retrain.drop_path=0.2"),
         ("model.attention=temporal", "model.stem_stride=2"),
-        ("model.attention=ct", "model.attention_window=causal", "model.num_nodes=3"),
-        ("model.attention_fold_time=true", "model.num_steps=3"),
+        ("model.attention={name: ct, window: causal}", "model.num_nodes=3"),
+        ("model.attention={name: ma, fold_time: true}", "model.num_steps=3"),
     ],
     ids=str,
 )

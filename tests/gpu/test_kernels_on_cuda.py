@@ -1,21 +1,23 @@
 """The kernels for CUDA devices against plain torch.
 
 On a CUDA device they run as compiled; with ``TRITON_INTERPRET=1`` in the environment Triton's interpreter runs them on
-the CPU instead, which tests/unit/test_triton.py asks for. Skipped where there is neither.
+the CPU instead, which tests/unit/snn/test_triton.py asks for. Skipped where there is neither.
 """
 
 import os
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from properties import examples
 
 from raynas_snn.snn.kernels import eager, kernels_for
 from raynas_snn.snn.kernels.normalisation import Normalisation, RunningStatistics
 from raynas_snn.snn.neuron import LIF, NeuronSettings
 from raynas_snn.snn.normalise import BatchNorm
 from raynas_snn.snn.surrogate import ATan, Dspike, Rectangular, Sigmoid
+from raynas_snn.snn.surrogate_options import ATanOptions, DspikeOptions, RectangularOptions, SigmoidOptions
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
@@ -25,9 +27,18 @@ cuda = pytest.importorskip("raynas_snn.snn.kernels.cuda", reason="needs Triton")
 
 pytestmark = pytest.mark.gpu
 on_device = pytest.mark.skipif(INTERPRETED, reason="needs a CUDA device")
-several_examples = settings(max_examples=5 if INTERPRETED else 60, deadline=None, derandomize=True)
+several_examples = examples(5 if INTERPRETED else 60)
 
-SURROGATES = [Rectangular(), Rectangular(1.5), Dspike(), Dspike(5.0), ATan(), Sigmoid()]
+SURROGATES = [
+    Rectangular(),
+    Rectangular(RectangularOptions(width=1.5)),
+    Dspike(),
+    Dspike(DspikeOptions(temperature=5)),
+    ATan(),
+    ATan(ATanOptions(alpha=3)),
+    Sigmoid(),
+    Sigmoid(SigmoidOptions(slope=2)),
+]
 COMPUTE = {torch.float64: torch.float64, torch.float32: torch.float32, torch.bfloat16: torch.float32}
 TYPES = [torch.float64, torch.float32, torch.bfloat16]
 # Each map is rounded once more or less; sums of half-precision numbers are taken in float32 on both sides.

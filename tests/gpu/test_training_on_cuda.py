@@ -7,23 +7,23 @@ from pathlib import Path
 
 import pytest
 import torch
-from gloo import run_two_workers
+from gloo import SUPPORT, run_two_workers
 from torch import nn
 
 from raynas_snn.config import load_sweep
 from raynas_snn.config.schema import SearchConfig, TrialConfig
-from raynas_snn.nas.bilevel import Alphas
+from raynas_snn.core.registry import resolve
+from raynas_snn.interfaces.trial import TrialContext
+from raynas_snn.nas.alphas import Alphas
 from raynas_snn.nas.macro import Macro
 from raynas_snn.nas.network import Supernet, channels_last
-from raynas_snn.registry import resolve
 from raynas_snn.training.augment import Augmentation
-from raynas_snn.training.capture import _no_waiting
 from raynas_snn.training.checkpoint import checkpoint_path, read_checkpoint
-from raynas_snn.training.data import DeviceImages
+from raynas_snn.training.cuda_graph import _no_waiting
+from raynas_snn.training.device_images import DeviceImages
 from raynas_snn.training.distributed import World
-from raynas_snn.training.search_state import SearchState
-from raynas_snn.training.search_steps import SearchSteps
-from raynas_snn.trial import TrialContext
+from raynas_snn.training.strategies.darts_state import SearchState
+from raynas_snn.training.strategies.darts_steps import SearchSteps
 from trials.search_then_retrain import search_then_retrain
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
@@ -204,7 +204,7 @@ def test_a_compiled_trial_learns_and_states_the_time_of_compiling(tmp_path):
 
 
 def test_two_workers_on_one_gpu_stay_identical(tmp_path):
-    script = Path(__file__).parents[1] / "unit" / "gloo_worker.py"
+    script = SUPPORT / "gloo_worker.py"
     run_two_workers(script, str(tmp_path / "join"), trial().model_dump_json(), str(tmp_path), "cuda:0")
     for epoch in range(1, 5):
         first, second = (torch.load(tmp_path / f"rank{rank}-epoch{epoch}.pt", weights_only=True) for rank in range(2))

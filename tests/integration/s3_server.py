@@ -5,10 +5,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from socket import create_connection, socket
+from socket import create_connection
 
+from ports import free_port
 from pyarrow.fs import FileSystem
 
 BUCKET = "bucket"
@@ -78,12 +79,6 @@ def s3_server() -> Iterator[S3Server]:
         server.cut()
         process.kill()
         process.wait()
-
-
-def free_port() -> int:
-    with closing(socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(port: int) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 TINY = ("--rounds=1", "--batch-size=2", "--image-size=8", "--channels=4")
 SIZES = {"num_steps": 2, "channels": 4, "threads": 1}

@@ -33,46 +33,35 @@ def read(sweeper: Sweeper, verb: str) -> Ended:
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
-def test_a_lost_journal_and_a_torn_record_cost_nothing(finished: Path, shared_sweeper: Sweeper) -> None:
+def test_a_garbled_export_and_a_torn_record_cost_nothing(finished: Path, shared_sweeper: Sweeper) -> None:
     before = shared_sweeper.records()
-    (finished / "study.journal").unlink()
+    (finished / "study.journal").write_bytes(b"\0garbled")
     records = (finished / "trials.jsonl").read_bytes()
     (finished / "trials.jsonl").write_bytes(records[:-20])
     assert "1 finished" in read(shared_sweeper, "status").out
     again = shared_sweeper.run("--run-dir", "run", settings=NARROW)
     assert again.code == 0, again.err
-    assert again.out.splitlines()[:2] == [
-        "study.journal was missing or incomplete: 2 proposals rebuilt from the trials",
-        "Nothing to do: all 2 trials have ended.",
-    ]
+    assert again.out.splitlines()[0] == "Nothing to do: all 2 trials have ended."
+    assert len(shared_sweeper.proposals()) == 2
     assert [{**record, "ended_at": ""} for record in shared_sweeper.records()] == [
         {**record, "ended_at": ""} for record in before
     ]
 
 
-@pytest.mark.parametrize(
-    ("name", "where", "verbs"),
-    [
-        ("trials.jsonl", "trials.jsonl, line 1: ", ["sweep", "status", "report"]),
-        ("study.journal", ", line 3: ", ["sweep"]),
-    ],
-)
-def test_a_garbled_file_is_one_line_and_is_left_alone(
-    finished: Path, shared_sweeper: Sweeper, name: str, where: str, verbs: list[str]
-) -> None:
-    whole = (finished / name).read_bytes()
-    lines = whole.splitlines(keepends=True)
-    number = 0 if name == "trials.jsonl" else 2
-    garbled = b"".join([*lines[:number], lines[number][:30] + b"\0\xff\n", *lines[number + 1 :]])
-    (finished / name).write_bytes(garbled)
-    for verb in verbs:
+def test_a_garbled_record_is_one_line_and_is_left_alone(finished: Path, shared_sweeper: Sweeper) -> None:
+    path = finished / "trials.jsonl"
+    whole = path.read_bytes()
+    first, *others = whole.splitlines(keepends=True)
+    garbled = b"".join([first[:30] + b"\0\xff\n", *others])
+    path.write_bytes(garbled)
+    for verb in ("sweep", "status", "report"):
         run = verb == "sweep"
         ended = shared_sweeper.run("--run-dir", "run", settings=NARROW) if run else read(shared_sweeper, verb)
         assert ended.code == 2
-        assert where in ended.err
+        assert "trials.jsonl, line 1: " in ended.err
         assert len(ended.err.splitlines()) == 1
-        assert (finished / name).read_bytes() == garbled
-    (finished / name).write_bytes(whole)
+        assert path.read_bytes() == garbled
+    path.write_bytes(whole)
 
 
 def test_a_wider_sweep_runs_only_what_is_new(finished: Path, shared_sweeper: Sweeper) -> None:

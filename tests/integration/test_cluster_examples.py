@@ -15,7 +15,6 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ import jsonschema
 import psutil
 import pytest
 import yaml
+from ports import free_port, port_is_free
 from ray.autoscaler._private.util import prepare_config, validate_config
 from rayjob_schema import RAY_JOB
 from sweeper import Ended, Sweeper, finish, interrupt, wait_until
@@ -41,7 +41,7 @@ import time
 from pathlib import Path
 import ray
 import raynas_snn
-from raynas_snn.trial import TrialRecipe
+from raynas_snn.interfaces.trial import TrialRecipe
 
 
 def run(trial, context):
@@ -112,12 +112,6 @@ def run(shared: Sweeper, *command: str) -> Ended:
 def status(shared: Sweeper) -> Any:
     """What somebody who follows the sweep sees."""
     return run(shared, "python", "-m", "raynas_snn.status", shared.login["RUN_DIR"], "--json").json
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def end_processes_of(folder: Path) -> None:
@@ -267,11 +261,6 @@ def write_tool(slurm: Sweeper, name: str, text: str) -> Path:
     tool.write_text(text)
     tool.chmod(0o755)
     return tool
-
-
-def port_is_free(port: int) -> bool:
-    with closing(socket.socket()) as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 @pytest.mark.ray

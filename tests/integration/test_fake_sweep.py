@@ -6,17 +6,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
 
-import optuna
 import pytest
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from clusters import cluster
+from event_files import shown_by_tensorboard
 from optuna.trial import TrialState
 from sweeper import Ended, Sweeper, interrupt, wait_until
 
-from raynas_snn.cluster.study import STUDY_NAME
+from raynas_snn.run.trial_dir import TrialDir
 
 pytestmark = pytest.mark.ray
 
@@ -26,7 +23,7 @@ TROUBLE = """
 import os
 import signal
 import time
-from raynas_snn.trial import TrialFailure, TrialRecipe
+from raynas_snn.interfaces.trial import TrialFailure, TrialRecipe
 from trials.fake import fake
 
 
@@ -56,12 +53,6 @@ def slow(trial, context):
 RECIPE = TrialRecipe(run=trouble, total_epochs=lambda trial: 3, uses_workers=False)
 SLOW = TrialRecipe(run=slow, total_epochs=lambda trial: 1000, uses_workers=False)
 """
-
-
-def study_of(run: Path) -> optuna.Study:
-    return optuna.load_study(
-        study_name=STUDY_NAME, storage=JournalStorage(JournalFileBackend(str(run / "study.journal")))
-    )
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +90,11 @@ def test_the_run_directory_holds_everything_once(finished: Ended, shared_sweeper
     uids = [f"p{proposal:04d}-s{seed}" for proposal in range(3) for seed in range(2)]
     assert sorted(record["uid"] for record in shared_sweeper.records()) == uids
     assert sorted(path.name for path in (run / "trials").iterdir()) == uids
-    assert all(list((run / "tb" / uid).glob("events.out.tfevents.*")) for uid in uids)
+    for uid in uids:
+        curve = {row["epoch"]: row["accuracy"] for row in TrialDir(run / "trials" / uid).read_curve()}
+        assert list(curve) == list(range(1, 8))
+        shown = shown_by_tensorboard(run / "tb" / uid)
+        assert shown["search/accuracy"] | shown["retrain/accuracy"] == pytest.approx(curve)
     manifest = json.loads((run / "manifest.json").read_text())
     assert manifest["packages"]["ray"]
     assert len(manifest["data"]["sha256"]) == 64
@@ -111,7 +106,7 @@ def test_optuna_is_told_the_mean_over_seeds_and_how_each_ended(finished: Ended, 
     accuracies: dict[int, list[float]] = {}
     for record in shared_sweeper.records():
         accuracies.setdefault(record["proposal"], []).append(record["metrics"]["accuracy"])
-    for trial in study_of(shared_sweeper.folder / "run").get_trials():
+    for trial in shared_sweeper.proposals():
         assert trial.state == TrialState.COMPLETE
         assert trial.value == pytest.approx(sum(accuracies[trial.number]) / 2)
         for repeat in range(2):
@@ -185,12 +180,12 @@ def test_failed_trials_are_recorded_with_their_reason_and_stay_out_of_the_means(
     rows = {row["level"]: row for row in ended.json["rows"]}
     assert [rows[steps]["num_failed"] for steps in (1, 2, 3, 4, 5, 6, 7)] == [0, 1, 1, 1, 1, 1, 0]
     assert rows[5]["accuracy_mean"] is None
-    states = [trial.state for trial in study_of(sweeper.folder / "run").get_trials()]
+    states = [trial.state for trial in sweeper.proposals()]
     assert states == [TrialState.COMPLETE, *[TrialState.FAIL] * 5, TrialState.COMPLETE]
     trials = sweeper.folder / "run" / "trials"
     assert "RuntimeError" in (trials / "p0001-s0" / "error.txt").read_text()
     assert 'File "' in (trials / "p0003-s0" / "error.txt").read_text()  # where it crashed
-    assert "p0006-s0  warning   its process has given no sign of life for 8 s and was killed" in ended.err
+    assert "p0006-s0  warning   its process has sent no heartbeat for 8 s and was killed" in ended.err
     assert not list(trials.rglob("fatal-*"))
 
 
@@ -214,36 +209,8 @@ def test_an_interrupted_sweep_says_how_to_continue(sweeper: Sweeper) -> None:
 @pytest.fixture
 def running_ray(sweeper: Sweeper) -> Iterator[str]:
     """The address of a Ray that was there before and asks for a token."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    token = sweeper.folder / "token"
-    token.write_text("0123456789abcdef" * 4)
-    sweeper.login.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token))
-    ray = Path(sys.executable).with_name("ray")
-    options = [
-        f"--port={port}",
-        "--num-cpus=2",
-        "--num-gpus=1",
-        "--disable-usage-stats",
-        "--dashboard-port=0",
-        "--block",
-    ]
-    head = subprocess.Popen(
-        [str(ray), "start", "--head", *options],
-        env=sweeper.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert head.stdout is not None
-    for line in head.stdout:
-        if "--block" in line:
-            break
-    yield f"127.0.0.1:{port}"
-    head.terminate()
-    head.wait(timeout=60)
-    head.stdout.close()
+    with cluster(sweeper, num_cpus=2, num_gpus=1) as made:
+        yield made.address
 
 
 def test_a_running_ray_is_joined_and_left_running_and_two_trials_share_a_gpu(

@@ -7,19 +7,21 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
-from s3_server import S3Server, free_port, s3_server
+from ports import free_port
+from s3_server import S3Server, s3_server
 from sweeper import TINY, Sweeper, interrupt, wait_until
 
-from raynas_snn.results.storage import Storage
+from raynas_snn.remote.storage import Storage
 
 RECIPE = """
 import time
 from pathlib import Path
-from raynas_snn.trial import TrialRecipe
+from raynas_snn.interfaces.trial import TrialRecipe
 
 WAITS = {"p0001-s0": "gate 1", "p0002-s0": "never"}
 
@@ -124,7 +126,11 @@ def test_a_sweep_survives_its_machine_and_a_cut_off_storage(machines: list[Sweep
     s3.connect()
     wait_until(lambda: len(lines_of(there, "trials/p0001-s0/curve.csv")) > 2, process)
     wait_until(lambda: len(lines_of(there, "trials.jsonl")) == 1, process)
+    others = psutil.Process(process.pid).children(recursive=True)
     died = interrupt(process, signal.SIGKILL)
+    for other_process in others:
+        with suppress(psutil.NoSuchProcess):
+            other_process.kill()
     assert f"not yet sent to {there}: NETWORK_CONNECTION" in died.out
     record = lines_of(there, "trials.jsonl")[0]
     begun = lines_of(there, "trials/p0001-s0/curve.csv")[1:]

@@ -3,20 +3,15 @@
 import os
 from typing import Any
 
-import optuna
 import pytest
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from sweeper import Sweeper
-
-from raynas_snn.cluster.study import STUDY_NAME
 
 pytestmark = pytest.mark.ray
 
 RECIPES = """
 import time
-from raynas_snn.trial import TrialInfeasible, TrialRecipe
+from raynas_snn.interfaces.trial import TrialInfeasible, TrialRecipe
 
 EPOCHS = 9
 
@@ -47,7 +42,7 @@ ASHA: dict[str, Any] = {
     "search.epochs": 2,
     "sweep.num_seeds": 1,
     "sweep.scheduler": "asha",
-    "sweep.reduction_factor": 2,
+    "sweep.scheduler.reduction_factor": 2,
     "resources.max_concurrent": 1,
 }
 
@@ -58,16 +53,10 @@ def sweeper(sweeper: Sweeper) -> Sweeper:
     return sweeper
 
 
-def states(sweeper: Sweeper, run: str = "run") -> list[TrialState]:
-    storage = JournalStorage(JournalFileBackend(str(sweeper.folder / run / "study.journal")))
-    return [trial.state for trial in optuna.load_study(study_name=STUDY_NAME, storage=storage).get_trials()]
-
-
 def reasons(sweeper: Sweeper, run: str = "run") -> dict[str, tuple[str, int]]:
     return {record["uid"]: (record["end_reason"], record["epochs"]) for record in sweeper.records(run)}
 
 
-@pytest.mark.long
 def test_asha_stops_trials_with_workers_and_their_resources_are_free_again(sweeper: Sweeper) -> None:
     everything = {"resources.cpus_per_worker": os.cpu_count()}  # the next trial waits for what a stopped one held
     ended = sweeper.run("--run-dir", "run", settings={**ASHA, **everything, "trial": "recipes:WORKERS"})
@@ -77,7 +66,8 @@ def test_asha_stops_trials_with_workers_and_their_resources_are_free_again(sweep
         "p0001-s0": ("early_stopped", 3),  # the first rung: the search and one epoch more
         "p0002-s0": ("early_stopped", 3),
     }
-    assert states(sweeper) == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.PRUNED]
+    states = [proposal.state for proposal in sweeper.proposals()]
+    assert states == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.PRUNED]
     assert "3 of 3 trials ended (2 stopped early), 0 running" in ended.out
     assert ended.out.count("p0000-s0  warning   no spikes") == 1
 
@@ -111,7 +101,7 @@ def test_a_sweep_with_points_learns_from_another_and_keeps_its_limit(sweeper: Sw
     varied: dict[str, Any] = {
         "trial": "recipes:INSTANT",
         "model.attention": {"choice": ["none", "ma"]},
-        "model.attention_reduction": {"choice": [4, 8], "when": {"model.attention": "ma"}},
+        "model.attention.reduction": {"choice": [4, 8], "when": {"model.attention": "ma"}},
         "model.channels": {"choice": [8, 32]},
         "sweep.num_seeds": 1,
         "sweep.max_params": 20_000,
@@ -126,9 +116,9 @@ def test_a_sweep_with_points_learns_from_another_and_keeps_its_limit(sweeper: Sw
         **varied,
         "sweep.sampler": "nsga2",
         "sweep.num_trials": 4,
-        "sweep.population_size": 2,
+        "sweep.sampler.population_size": 2,
         "sweep.objectives": {"accuracy": "maximize", "spikes": "minimize"},
-        "sweep.points": [{"model.attention": "ma", "model.attention_reduction": 8, "model.channels": 8}],
+        "sweep.points": [{"model.attention": "ma", "model.attention.reduction": 8, "model.channels": 8}],
         "sweep.warm_start": "first",
     }
     second = sweeper.run("--run-dir", "second", settings=hunting)
@@ -138,6 +128,6 @@ def test_a_sweep_with_points_learns_from_another_and_keeps_its_limit(sweeper: Sw
     assert sorted(record["uid"] for record in records) == [f"p000{number}-s0" for number in range(4)]
     assert next(record for record in records if record["proposal"] == 0)["outer"] == {
         "model.attention": "ma",
-        "model.attention_reduction": 8,
+        "model.attention.reduction": 8,
         "model.channels": 8,
     }

@@ -1,6 +1,7 @@
 """The command line: what it prints, its exit codes, and that it answers without ray or torch."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +11,10 @@ import pytest
 from raynas_snn import cli, sweep
 from raynas_snn.config import load_sweep
 from raynas_snn.config.yaml_text import parse
-from raynas_snn.errors import UserError
-from raynas_snn.plan import default_run_dir
-from raynas_snn.results.records import TrialRecord
-from raynas_snn.results.run_dir import RunDir
+from raynas_snn.core.errors import UserError
+from raynas_snn.run.records import TrialRecord
+from raynas_snn.run.run_dir import RunDir
+from raynas_snn.study.plan import default_run_dir
 
 CHECK_IMPORTS = """
 import sys
@@ -42,8 +43,8 @@ def run(capsys, *arguments, verb=sweep.main):
 
 def test_the_flags_of_the_sweep_verb_are_frozen():
     # A new flag needs a reason that a field of the sweep file does not meet.
-    assert {option for action in sweep.make_parser()._actions for option in action.option_strings} == {
-        "-h",
+    options = re.findall(r"(?<!\S)--[\w-]+", sweep.make_parser().format_help())
+    assert set(options) == {
         "--help",
         "--set",
         "--num-trials",
@@ -124,7 +125,7 @@ def test_dry_run_tells_what_would_run(capsys):
 
 def test_dry_run_tells_what_a_sweep_need_not_have(capsys):
     settings = {
-        "model.attention_reduction": "{choice: [4, 8], when: {model.attention: [ct, ma]}}",
+        "model.attention.reduction": "{choice: [4, 8]}",
         "model.decay": "{float: [0.1, 0.9], when: {model.attention: ma}}",
         "sweep.sampler": "tpe",
         "sweep.num_trials": "9",
@@ -137,9 +138,9 @@ def test_dry_run_tells_what_a_sweep_need_not_have(capsys):
     assert code == 0
     lines = [line.rstrip() for line in out.splitlines()]
     assert "varied            model.attention: none, ct, ma" in lines
-    assert " " * 18 + "model.attention_reduction: 4, 8 (when model.attention is ct or ma)" in lines
+    assert " " * 18 + "model.attention.reduction: 4, 8 (when model.attention is ma)" in lines
     assert " " * 18 + "model.decay: {float: [0.1, 0.9]} (when model.attention is ma)" in lines
-    assert "scheduler         asha by accuracy after the search, 1 of 3 goes on" in lines
+    assert "scheduler         asha (metric 'accuracy', grace_epochs null, reduction_factor 3)" in lines
     assert "limits            params <= 20,000" in lines
     assert "points            {'model.attention': 'none'}" in lines
     assert " " * 18 + "{'model.attention': 'ma', 'model.decay': 0.5}" in lines
@@ -193,13 +194,13 @@ DRAWN = ("--set", "sweep.sampler=random", "--set", "sweep.num_trials=2")
         (["--set", "data.name=digit"], "--set data.name: unknown data set 'digit'; did you mean 'digits'?"),
         (["--set", "data={name: cifar10, root: nowhere}"], "data.root"),
         (
-            ["--set", "model.attention_time_kernel={int: [3, 7]}", *DRAWN],
-            "model.attention_time_kernel: 4 is not allowed",
+            ["--set", "model.attention={name: ct, time_kernel: {int: [3, 7]}}", *DRAWN],
+            "model.attention.time_kernel: 4 is not allowed",
         ),
         (["--set", "model.stem_stride={int: [1, 8]}", *DRAWN], "model.stem_stride: 3 is not allowed"),
         (["--set", "model.v_th={float: [0.1, 1.0], step: 1e-30}", *DRAWN], "step 1e-30 does not lead from 0.1 to 1.0"),
-        (["--set", "search={strategy: fixed, genotype: ~nobody/g.json}"], "there is no file '~nobody/g.json'"),
-        (["--set", f"search={{strategy: fixed, genotype: {'x' * 300}}}"], "there is no file"),
+        (["--set", "search={strategy: {name: fixed, genotype: ~nobody/g.json}}"], "there is no file '~nobody/g.json'"),
+        (["--set", f"search.strategy={{name: fixed, genotype: {'x' * 300}}}"], "there is no file"),
         (["--max-hours", "0"], "argument --max-hours: '0' is not a number above 0 and at most 100000"),
         (["--max-hours", "nan"], "argument --max-hours: 'nan' is not a number above 0"),
         (["--set", "sweep={sampler: tpe, num_trials: 1, warm_start: nowhere}"], "sweep.warm_start: nowhere: no such"),
@@ -246,7 +247,7 @@ def test_the_console_script_without_a_verb_shows_its_help(capsys):
 
 
 def test_every_verb_can_be_dispatched_to(capsys):
-    for verb in cli._VERBS:
+    for verb in ("sweep", "status", "report"):
         with pytest.raises(SystemExit) as left:
             cli.main([verb, "--help"])
         assert left.value.code == 0
@@ -295,16 +296,55 @@ def test_a_sweep_file_can_be_written_where_the_data_is_not(capsys):
 
 @pytest.mark.parametrize(
     ("strategy", "epochs"),
-    [("random", "0"), ("darts", "7"), ("evolution", "12"), ("{choice: [random, evolution]}", "0 to 12")],
+    [
+        ("random", "0"),
+        ("darts", "7"),
+        ("{name: evolution, generations: 5}", "12"),
+        ("{choice: [random, evolution], generations: {choice: [2, 5]}}", "0 to 12"),
+    ],
 )
 def test_the_plan_counts_the_epochs_of_the_strategy(capsys, strategy, epochs):
     search = ("--set", f"search.strategy={strategy}", "--set", "search.epochs=7")
-    _, out, _ = run(capsys, "--dry-run", *search, "--set", "search.evolution_generations=5")
+    _, out, _ = run(capsys, "--dry-run", *search)
     assert f"epochs per trial  {epochs} search + 6 retrain" in out
 
 
 def test_cells_may_be_given_only_where_they_are_taken(capsys):
     Path("g.json").write_text("{}")
-    genotype = "search.genotype={choice: [g.json], when: {search.strategy: fixed}}"
-    code, _, err = run(capsys, "--dry-run", "--set", "search.strategy={choice: [darts, fixed]}", "--set", genotype)
+    code, _, err = run(capsys, "--dry-run", "--set", "search.strategy={choice: [darts, fixed], genotype: g.json}")
     assert code == 0, err
+
+
+def test_a_listing_shows_the_options_of_each_kind(capsys):
+    code, out, _ = run(capsys, "--list", "attentions")
+    assert code == 0
+    lines = [line.split(maxsplit=1) for line in out.splitlines()]
+    at = next(index for index, line in enumerate(lines) if line[0] == "ma")
+    assert lines[at + 1][0] == "reduction:"
+    assert lines[at + 1][1].startswith("16 ")
+    assert "a whole number between 1 and 1024; r, how many times" in lines[at + 1][1]
+    (surrogate,) = [
+        one
+        for one in json.loads(run(capsys, "--list", "surrogates", "--json")[1])["surrogates"]
+        if one["name"] == "atan"
+    ]
+    assert surrogate["options"] == [
+        {
+            "name": "alpha",
+            "takes": "a number between 0.01 and 100",
+            "default": 2.0,
+            "description": "Steepness; alpha / 2 is the greatest slope.",
+        }
+    ]
+
+
+def test_a_run_of_an_earlier_version_is_not_continued(capsys):
+    resolved = load_sweep(None).resolved()
+    resolved["model"] |= {"attention_reduction": 16, "attention_window": "centred"}
+    RunDir.create(Path("earlier"), resolved, {})
+    code, _, err = run(capsys, "--dry-run", "--run-dir", "earlier")
+    assert code == 2
+    assert err == (
+        "error: earlier: was made by an earlier version (model.attention_reduction, model.attention_window): "
+        "finish it with that version, or choose another --run-dir\n"
+    )

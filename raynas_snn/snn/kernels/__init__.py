@@ -1,8 +1,7 @@
-"""The few loops over whole maps that a spiking step spends its time in, each fused into one pass over memory.
+"""Fused kernels for the loops over whole feature maps in which a spiking network spends most of its time.
 
-`eager` says in plain torch what each kernel computes and serves every device and type. `native` has the same functions
-for the CPU, `cuda` for CUDA devices. All are only reached through `kernels_for`; gradients are the business of the
-callers.
+`eager` defines each kernel in plain torch and runs on every device and type. `native` implements the same functions for
+the CPU, `cuda` for CUDA devices. Callers get the right module from `kernels_for` and define the gradients.
 """
 
 import importlib

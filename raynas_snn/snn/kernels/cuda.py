@@ -1,8 +1,8 @@
-"""The kernels for CUDA devices, launched here; see `device_normalise`, `device_fire` and `device_mix` for what they do.
+"""Launches the kernels for CUDA devices, which are in `device_normalise`, `device_fire` and `device_mix`.
 
-What depends on channels alone (scale, shift, coefficients, running statistics) is computed inside of the kernels, so
-that there is one launch for a map, and two where something is summed. Nothing waits for the device and all sizes follow
-from shapes: a CUDA graph can record every function. Sums are taken in an order that depends on the shapes alone.
+Values per channel (scale, shift, coefficients, running statistics) are computed inside the kernels, so a map takes one
+launch, or two where something is summed. Nothing synchronises with the device, and all sizes follow from shapes, so a
+CUDA graph can capture every function. The order of summation depends on the shapes alone.
 """
 
 from collections.abc import Sequence

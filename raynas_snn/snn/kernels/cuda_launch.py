@@ -1,4 +1,4 @@
-"""How `cuda` divides maps among programs, and what it tells them."""
+"""How `cuda` divides maps among Triton programs: tiles, grids and kernel arguments."""
 
 import math
 import os
@@ -50,14 +50,15 @@ def shape_of(surrogate: Surrogate) -> tuple[int, float, float] | None:
     if type(surrogate) not in (Rectangular, Dspike, ATan, Sigmoid):  # a class derived from them may differ
         return None
     match surrogate:
-        case Rectangular(width):
-            return device_fire.RECTANGULAR.value, width / 2, 1 / width
-        case Dspike(b):
+        case Rectangular():
+            return device_fire.RECTANGULAR.value, surrogate.width / 2, 1 / surrogate.width
+        case Dspike():
+            b = surrogate.temperature
             return device_fire.DSPIKE.value, 2 * b, 2 * b / math.tanh(b / 2)
-        case ATan(alpha):
-            return device_fire.ATAN.value, math.pi / 2 * alpha, alpha / 2
-        case Sigmoid(alpha):
-            return device_fire.SIGMOID.value, float(alpha), float(alpha)
+        case ATan():
+            return device_fire.ATAN.value, math.pi / 2 * surrogate.alpha, surrogate.alpha / 2
+        case Sigmoid():
+            return device_fire.SIGMOID.value, surrogate.slope, surrogate.slope
     return None
 
 

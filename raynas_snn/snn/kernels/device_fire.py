@@ -1,7 +1,7 @@
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, assignment"
-"""The programs of `cuda` for neurons, in Triton; `device_normalise` explains how maps lie and what is in capitals.
+"""Triton kernels for neurons, launched by `cuda`; `device_normalise` explains the memory layout and constants.
 
-All STEPS are unrolled, and what a neuron carries from one to the next stays in registers.
+The loop over STEPS is unrolled, and the state of a neuron stays in registers between steps.
 """
 
 import triton  # type: ignore[import-not-found, import-untyped, unused-ignore]
@@ -100,7 +100,7 @@ def fire_backward(
     WIDTH: tl.constexpr,
     COMPUTE: tl.constexpr,
 ):
-    """Gradient of `fire` with respect to the currents; the potentials are computed once more and kept in registers.
+    """Gradient of `fire` with respect to the currents; the potentials are recomputed and kept in registers.
 
     With a normalisation also the sums of `gradient_parts`.
     """

@@ -1,7 +1,7 @@
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, assignment"
-"""The programs of `cuda` for weighted sums of maps, in Triton: every map and every total is read once.
+"""Triton kernels for weighted sums of maps, launched by `cuda`: every map and every total is read once.
 
-Maps are so many numbers in a row, BLOCK at a time; tuples of them are unrolled.
+Maps are treated as flat arrays, BLOCK elements at a time; loops over tuples of maps are unrolled.
 """
 
 import triton  # type: ignore[import-not-found, import-untyped, unused-ignore]

@@ -1,9 +1,9 @@
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, assignment"
-"""The programs of `cuda` for normalisations, in Triton; `eager` says in plain torch what they compute.
+"""Triton kernels for normalisations, launched by `cuda`; `eager` defines in plain torch what they compute.
 
-Maps lie in memory as rows of channels: row ((t * N + n) * H + h) * W + w, and C numbers in each row. A program works
-on tiles of HEIGHT rows by WIDTH channels. Arithmetic is in COMPUTE, float32 or wider, whatever type the maps have.
-Sums are taken per program, and then in order by one program per channel: the same numbers every time.
+Maps are rows of C channels in memory: row ((t * N + n) * H + h) * W + w. A program works on tiles of HEIGHT rows by
+WIDTH channels. Arithmetic is in COMPUTE, float32 or wider, whatever type the maps have. Each program computes partial
+sums, which one program per channel then adds in a fixed order, so results are deterministic.
 """
 
 import triton  # type: ignore[import-not-found, import-untyped, unused-ignore]

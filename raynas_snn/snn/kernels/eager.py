@@ -1,4 +1,4 @@
-"""The kernels in plain torch: for any device and type, and what the other modules of this package are tested against.
+"""The kernels in plain torch: for any device and type, and the reference in the tests of the other implementations.
 
 Maps are ``[T*N, C, H, W]`` or ``[T*N, C]``, time-major. Sums of half-precision numbers are taken in float32.
 """
@@ -15,7 +15,7 @@ from raynas_snn.snn.surrogate import Surrogate
 
 
 def observe(x: Tensor, running: RunningStatistics) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance ``[C]`` of a map; moves the running statistics towards them."""
+    """Mean and biased variance ``[C]`` of a map; updates the running statistics."""
     variance, mean = torch.var_mean(widened(x), dim=_all_but_channels(x), correction=0)
     running.remember(mean, variance, x.numel() // x.shape[1])
     return mean, variance
@@ -71,7 +71,7 @@ def fire_backward(
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Gradient of `fire` with respect to the currents, and `gradients` of it if they are normalised.
 
-    The potentials are computed once more: a map less to keep from the forward pass.
+    The potentials are recomputed, so that the forward pass need not save them.
     """
     u = _potentials(x, norm, num_steps, decay, v_th)
     slopes = surrogate.derivative(u - v_th)

@@ -1,4 +1,4 @@
-"""How maps lie in memory for the kernels that work on it directly."""
+"""The memory layout of maps, for kernels that access memory directly."""
 
 from collections.abc import Sequence
 

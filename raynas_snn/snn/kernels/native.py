@@ -1,7 +1,7 @@
-"""The kernels for the CPU: one short C file, compiled once per machine by the compiler that is there.
+"""The kernels for the CPU: one short C file, compiled once per machine with the available compiler.
 
-``CC`` names the compiler, else ``cc``; the result is kept in the user's cache folder, by the content of the source, the
-compiler and the processor. Where there is no compiler nothing is lost but time, see `raynas_snn.snn.kernels`.
+``CC`` names the compiler, else ``cc`` is used. The result is cached in the user's cache folder, keyed by source,
+compiler and processor. Without a compiler the eager kernels are used, see `raynas_snn.snn.kernels`.
 """
 
 import ctypes
@@ -49,7 +49,7 @@ def library(dtype: torch.dtype) -> ctypes.CDLL | None:
         return None
     try:
         return ctypes.CDLL(str(_compiled(compiler, TYPES[dtype])))
-    except (OSError, RuntimeError, subprocess.SubprocessError) as error:  # RuntimeError: nobody's home
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:  # RuntimeError: the user has no home folder
         logging.getLogger(__name__).info("the kernels for the CPU cannot be used: %s", error)
         return None
 

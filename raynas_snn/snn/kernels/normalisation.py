@@ -1,4 +1,4 @@
-"""What kernels are told about a BatchNorm."""
+"""The parameters and running statistics of a BatchNorm, as the kernels take them."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 class Normalisation(NamedTuple):
-    """What is done to a map, by channel: ``(x - mean) / sqrt(variance + eps) * weight + bias``.
+    """A normalisation of a map, by channel: ``(x - mean) / sqrt(variance + eps) * weight + bias``.
 
     Attributes:
         weight: ``[C]``, or one number ``[]`` for all channels, or None for 1.
@@ -36,13 +36,13 @@ class Normalisation(NamedTuple):
 
 
 class RunningStatistics(NamedTuple):
-    """What a BatchNorm remembers of the maps it has seen; tensors that are moved in place.
+    """Running statistics of a BatchNorm; tensors that are updated in place.
 
     Attributes:
         mean: ``[C]``.
         variance: ``[C]``, unbiased.
-        num_batches: How many maps, ``[]``.
-        momentum: How far a map moves them; None for the plain mean over all maps.
+        num_batches: Number of maps, ``[]``.
+        momentum: Weight of a new map; None for the plain mean over all maps.
     """
 
     mean: Tensor
@@ -51,11 +51,11 @@ class RunningStatistics(NamedTuple):
     momentum: float | None
 
     def copy(self) -> "RunningStatistics":
-        """The same numbers in tensors of their own."""
+        """A copy in new tensors."""
         return RunningStatistics(self.mean.clone(), self.variance.clone(), self.num_batches.clone(), self.momentum)
 
     def remember(self, mean: Tensor, variance: Tensor, number: int) -> None:
-        """Takes in a map's mean and biased variance over ``number`` values per channel."""
+        """Updates them with a map's mean and biased variance over ``number`` values per channel."""
         self.num_batches.add_(1)
         rate = self.num_batches.to(mean.dtype).reciprocal() if self.momentum is None else self.momentum
         self.mean.lerp_(mean.to(self.mean.dtype), rate)

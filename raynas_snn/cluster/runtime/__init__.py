@@ -1,0 +1,1 @@
+"""Joins or starts Ray, and queries its nodes, resources and processes."""

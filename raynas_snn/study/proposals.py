@@ -79,7 +79,8 @@ class Proposals:
             self._add(earlier.values, outcome_of_earlier(sweep, earlier), dict(FIRST_GENERATION))
         is_grid, taken = sweep.config.sweep.sampler.name == "grid", known.points()
         self._points = [] if is_grid else sweep.points()
-        self._free = (point for point in combinations(sweep.outer) if is_grid and frozenset(point.items()) not in taken)
+        grid = combinations(sweep.outer) if is_grid else iter(())  # which may be too large to go through
+        self._free = (point for point in grid if frozenset(point.items()) not in taken)
         self.made: list[Proposal] = []
         for number in range(known.num_begun):
             one, records = known.get(number), ended(number)

@@ -234,3 +234,12 @@ def test_random_draws_of_conditions_use_every_level(tmp_path):
         ("model.attention", "model.attention.reduction", "model.decay"),
     }
     assert {trial.value_at("model.attention.reduction") for trial in trials} == {4, 8, None}
+
+
+@pytest.mark.timeout(60)
+def test_a_sampler_proposes_at_once_from_a_space_too_large_to_go_through(tmp_path):
+    fields = ("lr", "momentum", "weight_decay", "grad_clip", "lr_min", "auxiliary_weight")
+    levels = ", ".join(str(level / 100) for level in range(1, 41))
+    varied = [f"{section}.{field}={{choice: [{levels}]}}" for section in ("search", "retrain") for field in fields]
+    huge = sweep("random", 2, *varied)  # 40 ** 12 combinations
+    assert len(run_all(huge, tmp_path / "run")) == 2
